@@ -1,0 +1,107 @@
+//! Which size the file should have at each moment, so that the budget is kept at the end.
+
+use crate::Budget;
+
+/// Part of the run in which a size budget is approached; afterwards the size is held while accuracy recovers.
+const APPROACH: f64 = 0.5;
+/// Largest change of the log-size from one evaluation to the next when accuracy is the budget.
+const STRIDE: f64 = 0.12;
+/// The same while accuracy is beyond the budget: back off faster than we came.
+const RETREAT: f64 = 0.2;
+
+/// Plans the size of the file over the steps of a run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Controller {
+    goal: Goal,
+    /// Natural logarithm of the size that is aimed at now.
+    log_size: f64,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum Goal {
+    /// From a log-size to a log-size along a cubic that starts and ends slowly.
+    Size { from: f64, to: f64 },
+    /// As small as a loss of so many points allows.
+    Accuracy { max_drop: f64 },
+}
+
+impl Controller {
+    /// A plan for `budget`, from a file of `start` bytes. A size in the budget leads; a limit on the loss beside it
+    /// is then checked at the end.
+    pub fn new(budget: &Budget, parameters: usize, start: f64) -> Self {
+        let from = start.ln();
+        let goal = match (budget.bytes(parameters), budget.max_drop) {
+            (Some(bytes), _) => Goal::Size { from: from.max((bytes * MARGIN).ln()), to: (bytes * MARGIN).ln() },
+            (None, max_drop) => Goal::Accuracy { max_drop: max_drop.unwrap_or(0.0) },
+        };
+        let log_size = match &goal {
+            Goal::Size { from, .. } => *from,
+            Goal::Accuracy { .. } => from,
+        };
+        Self { goal, log_size }
+    }
+
+    /// Bytes to aim at when `progress` (0 to 1) of the run is done.
+    pub fn target(&mut self, progress: f64) -> f64 {
+        if let Goal::Size { from, to } = self.goal {
+            let x = (progress / APPROACH).min(1.0);
+            self.log_size = from + (to - from) * x * x * (3.0 - 2.0 * x);
+        }
+        self.log_size.exp()
+    }
+
+    /// Learns the loss of accuracy, in points, at the current size.
+    pub fn observe(&mut self, drop: f64) {
+        if let Goal::Accuracy { max_drop } = self.goal {
+            let room = (max_drop - drop) / max_drop.max(0.1);
+            self.log_size -= if room >= 0.0 { STRIDE * room.min(1.0) } else { RETREAT * room.max(-1.0) };
+        }
+    }
+
+    /// Log-size, for a checkpoint.
+    pub fn state(&self) -> f64 {
+        self.log_size
+    }
+
+    /// Takes up the log-size of a checkpoint.
+    pub fn restore(&mut self, log_size: f64) {
+        self.log_size = log_size;
+    }
+}
+
+/// Share of a size budget that is aimed at: the file must not exceed it by the last byte.
+const MARGIN: f64 = 0.99;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_size_is_approached_and_held() {
+        let budget = Budget { size: Some(1000), ..Budget::default() };
+        let mut controller = Controller::new(&budget, 1, 8000.0);
+        let path: Vec<f64> = (0..=10).map(|i| controller.target(f64::from(i) / 10.0)).collect();
+        assert!((path[0] - 8000.0).abs() < 1e-6);
+        assert!(path.is_sorted_by(|a, b| a >= b));
+        assert!((path[6] - 990.0).abs() < 1e-6 && path[10] == path[6]);
+    }
+
+    #[test]
+    fn a_network_below_its_budget_stays_there() {
+        let budget = Budget { ratio: Some(4.0), ..Budget::default() };
+        assert!((Controller::new(&budget, 1000, 10.0).target(0.0) - 990.0).abs() < 1e-6);
+    }
+
+    #[test]
+    fn accuracy_in_hand_shrinks_the_file_and_too_much_loss_grows_it() {
+        let budget = Budget { max_drop: Some(0.5), ..Budget::default() };
+        let mut controller = Controller::new(&budget, 1, 1000.0);
+        controller.observe(-0.1);
+        let shrunk = controller.target(0.1);
+        assert!(shrunk < 900.0);
+        controller.observe(0.5);
+        assert_eq!(controller.target(0.2), shrunk);
+        controller.observe(0.9);
+        assert!(controller.target(0.3) > shrunk);
+    }
+}

@@ -1,0 +1,125 @@
+//! What a compression can be told, and the constants that won the experiments in `docs/experiments.md`.
+
+use std::{fmt, str::FromStr};
+
+use gaunt_data::{Augment, DataError, Loader, LoaderOptions, Normalization};
+use gaunt_format::Metadata;
+
+use crate::{Budget, Overrides, TrainingData};
+
+/// Settings of one compression.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// What the file may cost.
+    pub budget: Budget,
+    /// How layers share it.
+    pub method: Method,
+    /// Wishes for single layers.
+    pub overrides: Overrides,
+    /// Passes over the training split; 0 quantises without training.
+    pub epochs: u32,
+    /// Images per step.
+    pub batch: usize,
+    /// Seed of batches, augmentation and sensitivity.
+    pub seed: u64,
+    /// Normalisation of the images.
+    pub normalization: Normalization,
+    /// Augmentation of training images.
+    pub augment: Augment,
+    /// What the file will say beside the graph; its bytes count.
+    pub metadata: Metadata,
+}
+
+impl Options {
+    /// Training batches.
+    pub(crate) fn loader(&self, data: &TrainingData) -> Result<Loader, DataError> {
+        let options = LoaderOptions {
+            batch_size: self.batch,
+            seed: self.seed,
+            normalization: self.normalization.clone(),
+            augment: self.augment,
+            drop_last: true,
+        };
+        Loader::new(&data.train, options)
+    }
+}
+
+/// How the layers share the budget.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Method {
+    /// One price of a bit for the whole network: every layer finds its own sparsity and bit-width.
+    #[default]
+    Joint,
+    /// Control: every layer gets the same bits per weight.
+    Uniform,
+}
+
+impl Method {
+    /// All methods with the names they have on the command line.
+    pub const ALL: [(&'static str, Method); 2] = [("joint", Method::Joint), ("uniform", Method::Uniform)];
+}
+
+/// A method that does not exist.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("there is no method `{0}`; methods are joint, uniform")]
+pub struct UnknownMethod(String);
+
+impl FromStr for Method {
+    type Err = UnknownMethod;
+
+    fn from_str(text: &str) -> Result<Self, UnknownMethod> {
+        let found = Self::ALL.iter().find(|(name, _)| *name == text);
+        found.map(|(_, method)| *method).ok_or_else(|| UnknownMethod(text.to_string()))
+    }
+}
+
+impl fmt::Display for Method {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (name, _) = Self::ALL.iter().find(|(_, method)| method == self).unwrap_or(&Self::ALL[0]);
+        f.write_str(name)
+    }
+}
+
+/// Softness of the teacher's predictions.
+pub(crate) const TEMPERATURE: f32 = 3.0;
+/// Share of distillation in the loss; the rest is the labels'.
+pub(crate) const DISTILLATION: f32 = 1.0;
+/// Peak rate of the latent weights, in steps of their layer's quantiser.
+pub(crate) const LATENT_RATE: f32 = 0.003;
+/// Peak rate of batch norm, biases and whatever else is not quantised during training.
+pub(crate) const OTHER_RATE: f32 = 5e-4;
+/// Moments of Adam.
+pub(crate) const BETAS: (f32, f32) = (0.9, 0.99);
+/// Steps over which the rates rise.
+pub(crate) const WARM_UP: u64 = 50;
+/// Strength of the rate's pull on latent weights, 1 being what the step size implies.
+pub(crate) const PULL: f32 = 1.0;
+/// Steps between two looks at the size.
+pub(crate) const RESIZE_STEPS: u64 = 10;
+/// Largest factor by which one such look changes the quantiser's steps.
+pub(crate) const MAX_RESIZE: f64 = 1.1;
+/// Steps between two snapshots; a multiple of [`RESIZE_STEPS`].
+pub(crate) const SNAPSHOT_STEPS: u64 = 100;
+/// Rounds in which the starting steps are found, and rounds between measurements of the coder among them.
+pub(crate) const SOLVE_ROUNDS: usize = 30;
+pub(crate) const CALIBRATE_ROUNDS: usize = 10;
+/// Batches for the Fisher information.
+pub(crate) const FISHER_BATCHES: usize = 60;
+/// Batches over which batch-norm statistics are measured again at the end.
+pub(crate) const STATISTICS_BATCHES: usize = 80;
+/// Evaluations per epoch, so that accuracy can steer.
+pub(crate) const EVALUATIONS_PER_EPOCH: u64 = 2;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn methods_are_found_by_name_and_the_error_lists_them() {
+        for (name, method) in Method::ALL {
+            assert_eq!(name.parse(), Ok(method));
+            assert_eq!(method.to_string(), name);
+            assert!("x".parse::<Method>().unwrap_err().to_string().contains(name));
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! The joint quantiser: one operator that prunes and quantises, steered by one number.
+//!
+//! Of each layer we train a latent weight `u`, in units of its channel's sensitivity `h` (the mean diagonal of the
+//! Fisher information): a change of one unit costs the loss as much in every channel of the network. One global
+//! step `g` cuts all of them,
+//!
+//! ```text
+//! code   = round(u / g) with a dead zone       weight = code * g * unit of the channel
+//! ```
+//!
+//! so bit-width and sparsity of a layer follow from its sensitivity and from where training moves its weights;
+//! neither is set. For a fine step the distortion of a channel is `h D^2 / 24` and its rate falls by one bit per
+//! doubling of `D`, which makes equal steps in these units the optimal allocation, and `lambda = g^2 ln 2 / 12`
+//! the price of a bit ([`BIT_PRICE`]). The same price widens the dead zone where zeros are cheap and pulls latent weights
+//! towards cheaper codes. Rounding is passed straight through to the latent weight.
+
+use gaunt_graph::ValueId;
+
+use crate::rate::{CodeShape, RateModel};
+
+/// Price of a bit over the squared step, in units of the loss: `ln 2 / 12`.
+pub const BIT_PRICE: f32 = 0.057762265;
+
+/// Bounds of the rounding threshold between zero and one, and between further neighbours.
+const ZERO_THRESHOLD: (f32, f32) = (0.4, 1.3);
+const UNIT_THRESHOLD: (f32, f32) = (0.5, 0.8);
+
+/// One compressed weight.
+#[derive(Clone, Debug)]
+pub struct Layer {
+    /// The parameter.
+    pub weight: ValueId,
+    /// Its layout.
+    pub shape: CodeShape,
+    /// Step of each output channel when the global step is 1.
+    pub units: Vec<f32>,
+    /// Trained weights, in those units.
+    pub latent: Vec<f32>,
+    /// Largest global step that this layer takes part in; infinite unless the user set a floor on its bits.
+    pub step_cap: f32,
+    /// Whether zeros get no preference.
+    pub dense: bool,
+    /// Factor on the global step; 1 but for allocations that treat layers one by one.
+    pub step_factor: f32,
+    /// Codes as of the last [`Layer::quantize`].
+    pub codes: Vec<i32>,
+    /// Fitted on the codes as of the last [`Layer::refit`].
+    pub rate: RateModel,
+}
+
+impl Layer {
+    /// A layer whose latent weights are the dense ones.
+    pub fn new(weight: ValueId, shape: CodeShape, floats: &[f32], units: Vec<f32>) -> Self {
+        let codes = vec![0; floats.len()];
+        let rate = RateModel::fit(&codes, shape);
+        let latent = Vec::new();
+        let mut layer =
+            Self { weight, shape, units, latent, step_cap: f32::INFINITY, dense: false, step_factor: 1.0, codes, rate };
+        layer.set_latent(floats);
+        layer
+    }
+
+    /// Makes the latent weights those of the given floats.
+    pub fn set_latent(&mut self, floats: &[f32]) {
+        let channels = floats.chunks(self.shape.inputs * self.shape.taps).zip(&self.units);
+        self.latent = channels.flat_map(|(channel, &unit)| channel.iter().map(move |w| w / unit)).collect();
+    }
+
+    /// The step of this layer, in its units, under a global step.
+    pub fn step(&self, global: f32) -> f32 {
+        (global * self.step_factor).min(self.step_cap)
+    }
+
+    /// Limits the step so that the largest weight has codes of at least `bits` bits.
+    pub fn floor_bits(&mut self, bits: u32) {
+        let largest = self.latent.iter().fold(0.0f32, |largest, u| largest.max(u.abs()));
+        let levels = ((1u32 << (bits - 1)) - 1) as f32;
+        self.step_cap = (largest / levels).max(f32::MIN_POSITIVE);
+    }
+
+    /// Sets the codes from scratch: plain rounding, then twice the rate model and rounding by it.
+    pub fn requantize(&mut self, global: f32) {
+        let step = self.step(global);
+        for (code, u) in self.codes.iter_mut().zip(&self.latent) {
+            *code = (u / step).round() as i32;
+        }
+        for _ in 0..2 {
+            self.refit();
+            self.quantize(global);
+        }
+    }
+
+    /// Fits the rate model on the codes.
+    pub fn refit(&mut self) {
+        self.rate = RateModel::fit(&self.codes, self.shape);
+    }
+
+    /// Rounds the latent weights, with thresholds that weigh distortion against the bits of the rate model.
+    pub fn quantize(&mut self, global: f32) {
+        let inverse = 1.0 / self.step(global);
+        let unit_threshold = self.unit_threshold();
+        let price = if self.dense { 0.0 } else { BIT_PRICE };
+        for ((code, &u), &cost) in self.codes.iter_mut().zip(&self.latent).zip(self.rate.nonzero_cost()) {
+            let zero_threshold = (0.5 + price * cost).clamp(ZERO_THRESHOLD.0, ZERO_THRESHOLD.1);
+            *code = round(u * inverse, zero_threshold, unit_threshold);
+        }
+    }
+
+    /// Writes the weights that the codes stand for.
+    pub fn weights(&self, global: f32, out: &mut Vec<f32>) {
+        out.clear();
+        let per_channel = self.shape.inputs * self.shape.taps;
+        for (codes, scale) in self.codes.chunks(per_channel).zip(self.scales(global)) {
+            out.extend(codes.iter().map(|&code| code as f32 * scale));
+        }
+    }
+
+    /// Scale of each output channel under a global step.
+    pub fn scales(&self, global: f32) -> impl Iterator<Item = f32> {
+        let step = self.step(global);
+        self.units.iter().map(move |unit| unit * step)
+    }
+
+    /// Turns the gradient of the weights into that of the latent weights, and adds the pull of the rate times
+    /// `strength`: the slope of the expected bits at each latent weight, at the price that the step implies.
+    pub fn latent_gradient(&self, global: f32, strength: f32, gradient: &mut [f32]) {
+        let step = self.step(global);
+        let price = if self.dense { 0.0 } else { strength * BIT_PRICE * step };
+        let per_channel = self.shape.inputs * self.shape.taps;
+        let costs = self.rate.nonzero_cost().chunks(per_channel);
+        let channels = gradient.chunks_mut(per_channel).zip(self.latent.chunks(per_channel)).zip(costs);
+        for (((gradient, latent), costs), &unit) in channels.zip(&self.units) {
+            for ((gradient, &u), &cost) in gradient.iter_mut().zip(latent).zip(costs) {
+                let slope = if u.abs() < step { cost.max(0.0) } else { self.rate.unit_cost };
+                *gradient = *gradient * unit + price * slope.copysign(u);
+            }
+        }
+    }
+
+    fn unit_threshold(&self) -> f32 {
+        let price = if self.dense { 0.0 } else { BIT_PRICE };
+        (0.5 + price * self.rate.unit_cost).clamp(UNIT_THRESHOLD.0, UNIT_THRESHOLD.1)
+    }
+}
+
+/// Rounds `v` towards the cheaper neighbour: up only past the threshold.
+fn round(v: f32, zero_threshold: f32, unit_threshold: f32) -> i32 {
+    let magnitude = v.abs();
+    if magnitude < zero_threshold {
+        return 0;
+    }
+    let code = (magnitude + 1.0 - unit_threshold).floor().max(1.0);
+    code.copysign(v) as i32
+}
+
+/// Bit-width of a layer: what its codes need, one for the sign included; 0 if all are zero.
+pub fn bit_width(codes: &[i32]) -> u32 {
+    let largest = codes.iter().map(|code| code.unsigned_abs()).max().unwrap_or(0);
+    if largest == 0 { 0 } else { 1 + (u32::BITS - largest.leading_zeros()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn layer() -> Layer {
+        let shape = CodeShape { outputs: 2, inputs: 4, taps: 1 };
+        Layer::new(ValueId(0), shape, &[0.1, -0.9, 2.2, 0.0, 0.2, -1.8, 4.4, 0.05], vec![1.0, 2.0])
+    }
+
+    #[test]
+    fn codes_times_scales_come_near_the_weights() {
+        let mut layer = layer();
+        layer.requantize(0.01);
+        let mut weights = Vec::new();
+        layer.weights(0.01, &mut weights);
+        for (w, expected) in weights.iter().zip([0.1, -0.9, 2.2, 0.0, 0.2, -1.8, 4.4, 0.05f32]) {
+            assert!((w - expected).abs() <= 0.016, "{w} for {expected}");
+        }
+    }
+
+    #[test]
+    fn rounding_prefers_the_cheaper_neighbour() {
+        assert_eq!(round(0.7, 0.8, 0.5), 0);
+        assert_eq!(round(-0.9, 0.8, 0.5), -1);
+        assert_eq!(round(1.55, 0.5, 0.6), 1);
+        assert_eq!(round(-1.65, 0.5, 0.6), -2);
+        assert_eq!(round(0.45, 0.4, 0.6), 1);
+    }
+
+    #[test]
+    fn bit_width_counts_the_sign() {
+        for (codes, bits) in [(vec![0, 0], 0), (vec![1, -1], 2), (vec![3], 3), (vec![-4], 4), (vec![i32::MIN], 33)] {
+            assert_eq!(bit_width(&codes), bits, "{codes:?}");
+        }
+    }
+
+    #[test]
+    fn a_floor_on_bits_caps_the_step() {
+        let mut layer = layer();
+        layer.floor_bits(4);
+        layer.requantize(100.0);
+        assert_eq!(bit_width(&layer.codes), 4);
+    }
+
+    #[test]
+    fn the_pull_is_the_slope_of_the_bits() {
+        let mut layer = layer();
+        layer.requantize(1.0);
+        let mut gradient = vec![0.0; 8];
+        layer.latent_gradient(1.0, 1.0, &mut gradient);
+        assert!((gradient[2] - BIT_PRICE * layer.rate.unit_cost).abs() < 1e-6);
+        assert!((gradient[5] + BIT_PRICE * layer.rate.nonzero_cost()[5].max(0.0)).abs() < 1e-6);
+    }
+}

@@ -1,0 +1,169 @@
+//! The rate model: how many bits a code will cost in the file, before it is coded.
+//!
+//! A zero-inflated two-sided geometric distribution. Whether a weight is zero depends on how full its output
+//! channel, its input channel and its kernel position are (a rank-one model, shrunk towards the layer's mean);
+//! magnitudes are geometric with one parameter per layer. It is what the file's adaptive coder learns, in closed
+//! form, so it can steer training: weights in emptying channels cost more and empty them further (Oktay et al.
+//! 2020 and Wiedemann et al. 2020 use per-layer densities in the same place).
+
+/// A weight tensor as `[output channels, input channels, kernel positions]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CodeShape {
+    /// Output channels.
+    pub outputs: usize,
+    /// Input channels (of one group).
+    pub inputs: usize,
+    /// Kernel positions.
+    pub taps: usize,
+}
+
+impl CodeShape {
+    /// Reads `[O, I, KH, KW]` or `[O, I]`.
+    pub fn of(shape: &[usize]) -> Self {
+        let outputs = shape.first().copied().unwrap_or(1);
+        let inputs = shape.get(1).copied().unwrap_or(1);
+        Self { outputs, inputs, taps: shape.iter().skip(2).product() }
+    }
+
+    /// Number of weights.
+    pub fn len(self) -> usize {
+        self.outputs * self.inputs * self.taps
+    }
+}
+
+/// Occurrences that each marginal is shrunk by, towards the layer's mean.
+const PSEUDO_COUNTS: f32 = 2.0;
+/// Probabilities of a nonzero code are kept inside this range.
+const PROBABILITY: (f32, f32) = (0.01, 0.98);
+/// Range of the geometric parameter.
+const CONTINUATION: (f32, f32) = (0.02, 0.97);
+
+/// The model of one layer, fitted on its codes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RateModel {
+    /// Bits that a one costs more than a zero, for every weight: odds, sign, end of the magnitude.
+    nonzero_cost: Vec<f32>,
+    /// Bits that each further unit of magnitude costs.
+    pub unit_cost: f32,
+    /// Bits of the whole layer.
+    pub bits: f64,
+    /// Share of zero codes.
+    pub sparsity: f64,
+}
+
+impl RateModel {
+    /// Fits the model and measures the codes with it.
+    pub fn fit(codes: &[i32], shape: CodeShape) -> Self {
+        let counts = Counts::of(codes, shape);
+        let mean = (counts.nonzero as f32 / shape.len() as f32).clamp(1e-4, 1.0 - 1e-4);
+        let marginal = |counts: &[u32], trials: usize| -> Vec<f32> {
+            let shrunk = |&n: &u32| (n as f32 + PSEUDO_COUNTS * mean) / (trials as f32 + PSEUDO_COUNTS) / mean;
+            counts.iter().map(shrunk).collect()
+        };
+        let rows = marginal(&counts.rows, shape.inputs * shape.taps);
+        let columns = marginal(&counts.columns, shape.outputs * shape.taps);
+        let taps = marginal(&counts.taps, shape.outputs * shape.inputs);
+
+        let magnitude = counts.magnitude as f32 / counts.nonzero.max(1) as f32;
+        let continuation = (1.0 - 1.0 / magnitude.max(1.0)).clamp(CONTINUATION.0, CONTINUATION.1);
+        let (unit_cost, end_cost) = (-continuation.log2(), -(1.0 - continuation).log2());
+
+        let mut nonzero_cost = Vec::with_capacity(codes.len());
+        let mut bits = 0.0f64;
+        for (row, codes) in rows.iter().zip(codes.chunks(shape.inputs * shape.taps)) {
+            for (column, codes) in columns.iter().zip(codes.chunks(shape.taps)) {
+                for (tap, &code) in taps.iter().zip(codes) {
+                    let p = (row * column * tap * mean).clamp(PROBABILITY.0, PROBABILITY.1);
+                    let zero_bits = -(1.0 - p).log2();
+                    let one_bits = 1.0 + end_cost - p.log2();
+                    nonzero_cost.push(one_bits - zero_bits);
+                    let steps = code.unsigned_abs();
+                    bits += f64::from(if steps == 0 { zero_bits } else { one_bits + (steps - 1) as f32 * unit_cost });
+                }
+            }
+        }
+        let sparsity = 1.0 - counts.nonzero as f64 / shape.len().max(1) as f64;
+        Self { nonzero_cost, unit_cost, bits, sparsity }
+    }
+
+    /// Bits by which a one costs more than a zero at each weight; negative where ones are the rule.
+    pub fn nonzero_cost(&self) -> &[f32] {
+        &self.nonzero_cost
+    }
+}
+
+/// Nonzero codes along each axis.
+struct Counts {
+    rows: Vec<u32>,
+    columns: Vec<u32>,
+    taps: Vec<u32>,
+    nonzero: u32,
+    magnitude: u64,
+}
+
+impl Counts {
+    fn of(codes: &[i32], shape: CodeShape) -> Self {
+        let mut counts = Self {
+            rows: vec![0; shape.outputs],
+            columns: vec![0; shape.inputs],
+            taps: vec![0; shape.taps],
+            nonzero: 0,
+            magnitude: 0,
+        };
+        for (row, codes) in counts.rows.iter_mut().zip(codes.chunks(shape.inputs * shape.taps)) {
+            for (column, codes) in counts.columns.iter_mut().zip(codes.chunks(shape.taps)) {
+                for (tap, &code) in counts.taps.iter_mut().zip(codes) {
+                    let nonzero = u32::from(code != 0);
+                    *row += nonzero;
+                    *column += nonzero;
+                    *tap += nonzero;
+                    counts.magnitude += u64::from(code.unsigned_abs());
+                }
+            }
+        }
+        counts.nonzero = counts.rows.iter().sum();
+        counts
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn codes_with(density: impl Fn(usize) -> f64, shape: CodeShape) -> Vec<i32> {
+        let mut state = 1u64;
+        let mut uniform = move || {
+            state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            (state >> 40) as f64 / (1u64 << 24) as f64
+        };
+        (0..shape.len())
+            .map(|i| if uniform() < density(i) { if uniform() < 0.5 { 1 } else { -1 } } else { 0 })
+            .collect()
+    }
+
+    #[test]
+    fn bits_are_near_the_entropy_of_the_source() {
+        let shape = CodeShape { outputs: 64, inputs: 32, taps: 9 };
+        let codes = codes_with(|_| 0.1, shape);
+        let entropy = 0.1 * (-(0.1f64).log2() + 1.0) - 0.9 * (0.9f64).log2();
+        let bits = RateModel::fit(&codes, shape).bits / shape.len() as f64;
+        assert!((bits / entropy - 1.0).abs() < 0.06, "{bits} bits against an entropy of {entropy}");
+    }
+
+    #[test]
+    fn weights_in_empty_channels_cost_more() {
+        let shape = CodeShape { outputs: 16, inputs: 16, taps: 9 };
+        let codes = codes_with(|i| if i / (16 * 9) < 8 { 0.02 } else { 0.5 }, shape);
+        let model = RateModel::fit(&codes, shape);
+        assert!(model.nonzero_cost()[0] > model.nonzero_cost()[shape.len() - 1] + 2.0);
+    }
+
+    #[test]
+    fn empty_and_full_layers_have_finite_costs() {
+        let shape = CodeShape { outputs: 4, inputs: 4, taps: 1 };
+        for codes in [vec![0; 16], vec![3; 16], vec![i32::MAX; 16]] {
+            let model = RateModel::fit(&codes, shape);
+            assert!(model.bits.is_finite() && model.nonzero_cost().iter().all(|cost| cost.is_finite()));
+        }
+    }
+}

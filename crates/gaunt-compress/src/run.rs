@@ -1,0 +1,453 @@
+//! One compression: from a dense graph to the graph of codes, step by step.
+
+use std::sync::Arc;
+
+use gaunt_data::{Batch, Dataset};
+use gaunt_graph::{Graph, ValueId};
+use gaunt_train::{
+    Checkpoint, Device, Network, Target, Teacher, evaluate,
+    optim::{Algorithm, Optimizer},
+    schedule::Schedule,
+};
+use rayon::prelude::*;
+
+use crate::{
+    CompressError, Method, Observer, Options, Snapshot, controller::Controller, options::*, quantizer::Layer,
+    size::SizeModel, start,
+};
+
+/// Images to train on and images to steer by.
+#[derive(Clone, Debug)]
+pub struct TrainingData {
+    /// Training split.
+    pub train: Arc<Dataset>,
+    /// Validation split; nothing is chosen on any other.
+    pub validation: Arc<Dataset>,
+}
+
+/// What one evaluation saw; one line of `metrics.jsonl`.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct Metrics {
+    /// Steps done.
+    pub step: u64,
+    /// Passes over the training split.
+    pub epoch: f64,
+    /// Mean training loss since the last evaluation.
+    pub loss: f64,
+    /// Estimated bytes of the file.
+    pub bytes: u64,
+    /// Accuracy on the validation split with the codes as weights, in per cent.
+    pub validation: f64,
+    /// Points lost against the dense network.
+    pub drop: f64,
+    /// Share of zero codes.
+    pub sparsity: f64,
+    /// Global step of the quantiser.
+    pub global_step: f64,
+}
+
+/// A running compression: [`Run::new`], then [`Run::train`], then [`Run::finish`](crate::finish).
+pub struct Run<'a> {
+    pub(crate) options: &'a Options,
+    pub(crate) data: &'a TrainingData,
+    pub(crate) network: Network,
+    teacher: Network,
+    pub(crate) layers: Vec<Layer>,
+    /// Trainable parameters that are not quantised while training.
+    others: Vec<ValueId>,
+    optimizer: Optimizer,
+    controller: Controller,
+    pub(crate) size: SizeModel,
+    /// Global step of the quantiser.
+    pub(crate) step_size: f32,
+    step: u64,
+    /// Step of the last evaluation.
+    evaluated: Option<u64>,
+    /// Learning rates are multiplied by this; halved when the loss diverges.
+    rate_factor: f32,
+    losses: Losses,
+    pub(crate) dense_accuracy: f64,
+    pub(crate) parameters: usize,
+    /// State to go back to when the loss diverges.
+    last_good: Option<Checkpoint>,
+    /// Smallest size so far, in bytes, at which accuracy was in budget, with its state.
+    pub(crate) best: Option<(f64, Checkpoint)>,
+    /// Reused between steps.
+    weights: Vec<f32>,
+}
+
+/// Times that one run may go back before it gives up.
+const MAX_ROLLBACKS: u32 = 8;
+
+impl<'a> Run<'a> {
+    /// Measures the dense network and its sensitivities, and quantises it to the size at which training starts.
+    ///
+    /// # Errors
+    /// If the network has nothing to compress, cannot run on the data, or overrides name unknown layers.
+    pub fn new(
+        graph: &Graph,
+        data: &'a TrainingData,
+        options: &'a Options,
+        device: &Device,
+        observer: &mut dyn Observer,
+    ) -> Result<Self, CompressError> {
+        let mut teacher = Network::new(graph, device)?;
+        observer.phase("evaluating the dense network");
+        let dense = evaluate(&mut teacher, &data.validation, &options.normalization)?;
+        observer.phase("measuring sensitivities");
+        let layers = start::layers(graph, data, options, device)?;
+        let network = Network::new(graph, device)?;
+        let quantised: Vec<ValueId> = layers.iter().map(|layer| layer.weight).collect();
+        let others = network.parameters().iter().map(|parameter| parameter.value);
+        let others: Vec<ValueId> = others.filter(|value| !quantised.contains(value)).collect();
+        let lengths = layers.iter().map(|layer| layer.latent.len());
+        let lengths: Vec<usize> = lengths.chain(others.iter().map(|&value| network.parameter(value).len())).collect();
+        let algorithm = Algorithm::AdamW { beta1: BETAS.0, beta2: BETAS.1, epsilon: 1e-12 };
+        let parameters = graph.parameter_count();
+        let start = start::bytes(&options.budget, parameters);
+        let mut run = Self {
+            options,
+            data,
+            network,
+            teacher,
+            layers,
+            others,
+            optimizer: Optimizer::new(algorithm, lengths),
+            controller: Controller::new(&options.budget, parameters, start),
+            size: SizeModel { overhead: start::overhead(graph, &options.metadata)?, calibration: 1.0 },
+            step_size: 1.0,
+            step: 0,
+            evaluated: None,
+            rate_factor: 1.0,
+            losses: Losses::default(),
+            dense_accuracy: dense.top1,
+            parameters,
+            last_good: None,
+            best: None,
+            weights: Vec::new(),
+        };
+        let target = run.controller.target(0.0);
+        run.solve(target);
+        Ok(run)
+    }
+
+    /// Top-1 of the dense network on the validation split, in per cent.
+    pub fn dense_accuracy(&self) -> f64 {
+        self.dense_accuracy
+    }
+
+    /// Goes through all steps that are left.
+    ///
+    /// # Errors
+    /// If the run is interrupted, diverges again and again, or a checkpoint cannot be written.
+    pub fn train(&mut self, observer: &mut dyn Observer) -> Result<(), CompressError> {
+        let loader = self.options.loader(self.data)?;
+        let per_epoch = self.steps_per_epoch();
+        let total = self.total_steps();
+        let mut rollbacks = 0;
+        while self.step < total {
+            let (epoch, first) = (self.step / per_epoch, self.step % per_epoch);
+            for batch in loader.epoch(epoch as usize, first as usize) {
+                if self.step.is_multiple_of(RESIZE_STEPS) {
+                    self.look_around(observer)?;
+                }
+                let loss = self.learn(&batch)?;
+                if self.losses.diverges(loss) {
+                    rollbacks += 1;
+                    self.roll_back(rollbacks, observer)?;
+                    break;
+                }
+                self.losses.add(loss);
+                self.step += 1;
+                observer.stepped(self.step, total, loss);
+            }
+        }
+        self.quantize();
+        Ok(())
+    }
+
+    /// Everything that happens between steps: evaluation, snapshots, and the size.
+    fn look_around(&mut self, observer: &mut dyn Observer) -> Result<(), CompressError> {
+        let interrupted = observer.interrupted();
+        let due = self.step > 0 && self.step.is_multiple_of(self.steps_per_evaluation());
+        if due && self.evaluated != Some(self.step) {
+            self.evaluate(observer)?;
+        }
+        if interrupted || self.last_good.is_none() || self.step.is_multiple_of(SNAPSHOT_STEPS) || due {
+            let snapshot = self.snapshot();
+            if self.step > 0 {
+                observer.save(Snapshot::Latest, &snapshot)?;
+            }
+            self.last_good = Some(snapshot);
+        }
+        if interrupted {
+            return Err(CompressError::Interrupted);
+        }
+        let progress = self.step as f64 / self.total_steps().max(1) as f64;
+        let target = self.controller.target(progress);
+        self.resize(target, MAX_RESIZE);
+        Ok(())
+    }
+
+    /// One step of training; returns its loss.
+    fn learn(&mut self, batch: &Batch) -> Result<f64, CompressError> {
+        self.quantize();
+        let logits = self.teacher.logits(&batch.images, batch.labels.len())?;
+        let teacher = Teacher { logits: &logits, temperature: TEMPERATURE, weight: DISTILLATION };
+        let target = Target { labels: &batch.labels, smoothing: 0.0, teacher: Some(teacher) };
+        let loss = self.network.gradients(batch, &target)?.loss;
+        if loss.is_finite() {
+            self.update();
+        }
+        Ok(loss)
+    }
+
+    fn update(&mut self) {
+        let schedule = Schedule::WarmupCosine { warmup: WARM_UP.min(self.total_steps() / 10), floor: 0.0 };
+        let factor = self.rate_factor * schedule.factor(self.step, self.total_steps());
+        self.optimizer.begin_step();
+        for (index, layer) in self.layers.iter_mut().enumerate() {
+            let gradient = self.network.gradient_mut(layer.weight);
+            layer.latent_gradient(self.step_size, PULL, gradient);
+            let rate = LATENT_RATE * factor * layer.step(self.step_size);
+            self.optimizer.update(index, &mut layer.latent, gradient, rate, 0.0);
+        }
+        for (index, &value) in (self.layers.len()..).zip(&self.others) {
+            let mut floats = self.network.parameter(value).to_vec();
+            self.optimizer.update(index, &mut floats, self.network.gradient(value), OTHER_RATE * factor, 0.0);
+            self.network.set_parameter(value, &floats);
+        }
+    }
+
+    /// Rounds the latent weights and gives the network what they stand for.
+    fn quantize(&mut self) {
+        let global = self.step_size;
+        self.layers.par_iter_mut().for_each(|layer| layer.quantize(global));
+        self.upload();
+    }
+
+    /// Gives the network the weights that the codes stand for.
+    pub(crate) fn upload(&mut self) {
+        for layer in &self.layers {
+            layer.weights(self.step_size, &mut self.weights);
+            self.network.set_parameter(layer.weight, &self.weights);
+        }
+    }
+
+    /// Rounds the latent weights from scratch, with rate models fitted to the step.
+    pub(crate) fn requantize(&mut self) {
+        let global = self.step_size;
+        self.layers.par_iter_mut().for_each(|layer| layer.requantize(global));
+    }
+
+    /// Moves the quantiser's steps towards those at which the file has `target` bytes, by a factor of at most
+    /// `limit`.
+    fn resize(&mut self, target: f64, limit: f64) {
+        self.layers.par_iter_mut().for_each(Layer::refit);
+        let wanted = self.size.payload_bits(target, &self.layers);
+        let factor = |bits: f64, wanted: f64| (bits / wanted).clamp(1.0 / limit, limit) as f32;
+        match self.options.method {
+            Method::Joint => {
+                let bits: f64 = self.layers.iter().map(|layer| layer.rate.bits).sum();
+                self.step_size *= factor(bits, wanted);
+            }
+            Method::Uniform => {
+                let weights: usize = self.layers.iter().map(|layer| layer.codes.len()).sum();
+                for layer in &mut self.layers {
+                    let share = wanted * layer.codes.len() as f64 / weights as f64;
+                    layer.step_factor *= factor(layer.rate.bits, share);
+                }
+            }
+        }
+    }
+
+    /// Finds the steps at which a file of the latent weights as they are has `bytes` bytes.
+    pub(crate) fn solve(&mut self, bytes: f64) {
+        for round in 1..=SOLVE_ROUNDS {
+            self.requantize();
+            if round % CALIBRATE_ROUNDS == 0 {
+                self.size.calibrate(&self.layers);
+            }
+            self.resize(bytes, 2.0);
+        }
+        self.requantize();
+    }
+
+    /// Puts the dense weights back.
+    pub(crate) fn forget_training(&mut self) {
+        for layer in &mut self.layers {
+            layer.set_latent(self.teacher.parameter(layer.weight));
+        }
+        for &value in &self.others {
+            self.network.set_parameter(value, self.teacher.parameter(value));
+        }
+    }
+
+    fn evaluate(&mut self, observer: &mut dyn Observer) -> Result<(), CompressError> {
+        self.quantize();
+        self.layers.par_iter_mut().for_each(Layer::refit);
+        self.size.calibrate(&self.layers);
+        let evaluation = evaluate(&mut self.network, &self.data.validation, &self.options.normalization)?;
+        let drop = self.dense_accuracy - evaluation.top1;
+        let bytes = self.size.bytes(&self.layers);
+        let zeros: f64 = self.layers.iter().map(|layer| layer.rate.sparsity * layer.codes.len() as f64).sum();
+        let weights: usize = self.layers.iter().map(|layer| layer.codes.len()).sum();
+        observer.evaluated(&Metrics {
+            step: self.step,
+            epoch: self.step as f64 / self.steps_per_epoch() as f64,
+            loss: self.losses.take_mean(),
+            bytes: bytes as u64,
+            validation: evaluation.top1,
+            drop,
+            sparsity: zeros / weights as f64,
+            global_step: f64::from(self.step_size),
+        });
+        self.controller.observe(drop);
+        self.evaluated = Some(self.step);
+        let budget = &self.options.budget;
+        let smaller = self.best.as_ref().is_none_or(|(best, _)| bytes < *best);
+        if budget.max_drop.is_some() && budget.holds(self.parameters, bytes as usize, drop) && smaller {
+            let snapshot = self.snapshot();
+            observer.save(Snapshot::Best, &snapshot)?;
+            self.best = Some((bytes, snapshot));
+        }
+        Ok(())
+    }
+
+    fn roll_back(&mut self, rollbacks: u32, observer: &mut dyn Observer) -> Result<(), CompressError> {
+        let Some(snapshot) = self.last_good.clone().filter(|_| rollbacks <= MAX_ROLLBACKS) else {
+            return Err(CompressError::Diverged { step: self.step, rollbacks });
+        };
+        let (from, rate_factor) = (self.step, 0.5 * self.rate_factor);
+        self.restore(&snapshot)?;
+        self.rate_factor = rate_factor;
+        observer.notice(&format!(
+            "the loss diverged at step {from}: going on from step {} with {rate_factor} times the learning rate",
+            self.step
+        ));
+        Ok(())
+    }
+
+    fn steps_per_epoch(&self) -> u64 {
+        ((self.data.train.len() / self.options.batch) as u64).max(1)
+    }
+
+    fn steps_per_evaluation(&self) -> u64 {
+        (self.steps_per_epoch() / EVALUATIONS_PER_EPOCH).next_multiple_of(RESIZE_STEPS)
+    }
+
+    fn total_steps(&self) -> u64 {
+        self.steps_per_epoch() * u64::from(self.options.epochs)
+    }
+
+    /// Everything that decides what the remaining steps do.
+    pub(crate) fn snapshot(&self) -> Checkpoint {
+        let mut checkpoint = Checkpoint::new();
+        let bits = |x: f64| x.to_bits();
+        let scalars = vec![
+            self.step,
+            self.evaluated.map_or(0, |step| step + 1),
+            bits(self.controller.state()),
+            bits(self.size.overhead),
+            bits(self.size.calibration),
+            bits(self.dense_accuracy),
+            bits(self.losses.sum),
+            self.losses.count,
+            bits(self.losses.level),
+        ];
+        checkpoint.insert("run.scalars", scalars);
+        checkpoint.insert("run.steps", vec![self.step_size, self.rate_factor]);
+        checkpoint.insert("run.step_factors", self.layers.iter().map(|layer| layer.step_factor).collect::<Vec<f32>>());
+        for (index, layer) in self.layers.iter().enumerate() {
+            checkpoint.insert(format!("layer.{index}.latent"), layer.latent.clone());
+            checkpoint.insert(format!("layer.{index}.codes"), layer.codes.clone());
+        }
+        self.network.save(&mut checkpoint);
+        self.optimizer.save(&mut checkpoint);
+        checkpoint
+    }
+
+    /// Takes up a snapshot, so that the run goes on as if it had never stopped.
+    ///
+    /// # Errors
+    /// If it is of another network or of another kind of run.
+    pub fn restore(&mut self, checkpoint: &Checkpoint) -> Result<(), CompressError> {
+        let &[step, evaluated, controller, overhead, calibration, dense, sum, count, level] =
+            checkpoint.integers("run.scalars")?
+        else {
+            return Err(CompressError::Mismatch("`run.scalars` has another length".into()));
+        };
+        let &[step_size, rate_factor] = checkpoint.floats("run.steps")? else {
+            return Err(CompressError::Mismatch("`run.steps` has another length".into()));
+        };
+        let step_factors = checkpoint.floats("run.step_factors")?;
+        if step_factors.len() != self.layers.len() {
+            return Err(CompressError::Mismatch("`run.step_factors` has another length".into()));
+        }
+        self.step = step;
+        self.evaluated = evaluated.checked_sub(1);
+        self.controller.restore(f64::from_bits(controller));
+        self.size =
+            SizeModel { overhead: f64::from_bits(overhead), calibration: f64::from_bits(calibration) };
+        self.dense_accuracy = f64::from_bits(dense);
+        self.losses = Losses { sum: f64::from_bits(sum), count, level: f64::from_bits(level) };
+        (self.step_size, self.rate_factor) = (step_size, rate_factor);
+        for (index, (layer, &step_factor)) in self.layers.iter_mut().zip(step_factors).enumerate() {
+            layer.step_factor = step_factor;
+            checkpoint.read_into(&format!("layer.{index}.latent"), &mut layer.latent)?;
+            let codes = checkpoint.codes(&format!("layer.{index}.codes"))?;
+            if codes.len() != layer.codes.len() {
+                return Err(CompressError::Mismatch(format!("`layer.{index}.codes` has another length")));
+            }
+            layer.codes.copy_from_slice(codes);
+        }
+        self.network.restore(checkpoint)?;
+        self.optimizer.restore(checkpoint)?;
+        self.last_good = Some(checkpoint.clone());
+        Ok(())
+    }
+}
+
+/// Watches the training loss.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Losses {
+    /// Sum and number since the last evaluation.
+    sum: f64,
+    count: u64,
+    /// Slow average; 0 before the first step.
+    level: f64,
+}
+
+impl Losses {
+    fn add(&mut self, loss: f64) {
+        self.sum += loss;
+        self.count += 1;
+        self.level = if self.level == 0.0 { loss } else { 0.95 * self.level + 0.05 * loss };
+    }
+
+    fn take_mean(&mut self) -> f64 {
+        let mean = self.sum / self.count.max(1) as f64;
+        (self.sum, self.count) = (0.0, 0);
+        mean
+    }
+
+    /// Whether a loss is beyond what noise explains.
+    fn diverges(&self, loss: f64) -> bool {
+        !loss.is_finite() || (self.level > 0.0 && loss > 20.0 * self.level + 5.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn losses_diverge_when_not_finite_or_far_off() {
+        let mut losses = Losses::default();
+        assert!(!losses.diverges(100.0));
+        (0..10).for_each(|_| losses.add(0.5));
+        assert!(!losses.diverges(3.0) && losses.diverges(16.0) && losses.diverges(f64::NAN));
+        assert_eq!(losses.take_mean(), 0.5);
+        assert_eq!(losses.take_mean(), 0.0);
+    }
+}

@@ -1,0 +1,86 @@
+//! Where a compression starts: layers in the units of their sensitivity, and the size of the first file.
+
+use gaunt_format::{FormatError, Metadata, Model};
+use gaunt_graph::{Data, Graph, ValueId};
+use gaunt_train::Device;
+
+use crate::{
+    Budget, CompressError, Options,
+    finish::{CodedWeight, finish},
+    options::FISHER_BATCHES,
+    quantizer::Layer,
+    rate::CodeShape,
+    run::TrainingData,
+    sensitivity::fisher,
+};
+
+/// Ratio at which a compression starts: there even a small network loses next to nothing by rounding alone.
+const START_RATIO: f64 = 8.0;
+
+/// The layers that are compressed, their latent weights the dense ones, and the Fisher information of each weight
+/// relative to its layer's mean.
+pub fn layers(
+    graph: &Graph,
+    data: &TrainingData,
+    options: &Options,
+    device: &Device,
+) -> Result<Vec<Layer>, CompressError> {
+    let weights: Vec<ValueId> = graph.weights().into_iter().map(|weight| weight.value).collect();
+    if weights.is_empty() {
+        return Err(CompressError::NothingToCompress);
+    }
+    options.overrides.check(weights.iter().map(|&weight| graph.value(weight).name.as_str()))?;
+    let batches = options.loader(data)?.epoch(options.epochs as usize, 0).take(FISHER_BATCHES);
+    let sensitivities = fisher(graph, device, &weights, batches, options.seed)?;
+    let layers = weights.iter().zip(&sensitivities).filter_map(|(&weight, sensitivity)| {
+        let value = graph.value(weight);
+        let tensor = value.tensor.as_ref()?;
+        let shape = CodeShape::of(tensor.shape());
+        let mean = sensitivity.iter().map(|&h| f64::from(h)).sum::<f64>() / sensitivity.len().max(1) as f64;
+        let unit = (mean.max(LEAST_SENSITIVITY)).powf(-0.5) as f32;
+        let mut layer = Layer::new(weight, shape, &tensor.to_floats(), vec![unit; shape.outputs]);
+        let wish = options.overrides.of(&value.name);
+        layer.dense = wish.dense;
+        if let Some(bits) = wish.floor_bits() {
+            layer.floor_bits(bits);
+        }
+        Some(layer)
+    });
+    Ok(layers.collect())
+}
+
+/// Below this a layer does not matter at all; it keeps units finite.
+const LEAST_SENSITIVITY: f64 = 1e-12;
+
+/// Bytes of the file with which training starts: the budget's if that is close.
+pub fn bytes(budget: &Budget, parameters: usize) -> f64 {
+    let start = 4.0 * parameters as f64 / START_RATIO;
+    budget.bytes(parameters).map_or(start, |bytes| bytes.max(start))
+}
+
+/// Bytes of everything in the file but the coded weights, by writing it with empty weights.
+pub fn overhead(graph: &Graph, metadata: &Metadata) -> Result<f64, CompressError> {
+    let weights = graph.weights().into_iter().filter_map(|weight| {
+        let tensor = graph.value(weight.value).tensor.as_ref()?;
+        // One weight in each channel keeps the channel, its scale and its bias in the file.
+        let shape = CodeShape::of(tensor.shape());
+        let mut codes = vec![0; shape.len()];
+        codes.iter_mut().step_by((shape.inputs * shape.taps).max(1)).for_each(|code| *code = 1);
+        let scales = vec![1.0; shape.outputs];
+        Some(CodedWeight { weight: weight.value, codes, scales })
+    });
+    let graph = finish(graph.clone(), weights.collect())?;
+    let payload: usize = graph.parameters().filter(|(_, tensor)| tensor.shape().len() > 1).map(|(_, tensor)| {
+        match tensor.data() {
+            Data::Codes { codes, .. } => gaunt_format::encode_codes(codes, tensor.shape()).len(),
+            Data::Floats(_) => 0,
+        }
+    }).sum();
+    let bytes = file(graph, metadata)?.len();
+    Ok(bytes.saturating_sub(payload) as f64)
+}
+
+/// The bytes of a file.
+pub fn file(graph: Graph, metadata: &Metadata) -> Result<Vec<u8>, FormatError> {
+    Model { graph, metadata: metadata.clone() }.to_bytes()
+}

@@ -1,0 +1,127 @@
+//! Random crops and flips of training images.
+
+use std::ops::Range;
+
+use crate::DataError;
+use crate::normalization::{Table, look_up};
+
+/// How training images are varied.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Augment {
+    /// Pad every side with this many black pixels, then crop to the former size at a random place: the image moves
+    /// by up to this many pixels each way. 0 leaves it where it is.
+    pub pad_crop: usize,
+    /// Mirror left and right half of the time.
+    pub flip: bool,
+}
+
+impl Augment {
+    /// Images as they are.
+    pub const NONE: Self = Self { pad_crop: 0, flip: false };
+
+    /// Whether a crop always shows a part of images of `shape`.
+    pub(crate) fn check(self, shape: [usize; 3]) -> Result<(), DataError> {
+        let [_, height, width] = shape;
+        let pad = self.pad_crop;
+        if pad < height.min(width) { Ok(()) } else { Err(DataError::PadCrop { pad, height, width }) }
+    }
+
+    /// The view of an image that 64 random bits choose.
+    pub(crate) fn view(self, bits: u64) -> View {
+        // Fixed use of bits, instead of draws of varying number: the n-th image of an epoch has the n-th 64 bits,
+        // wherever loading started. 31 bits scaled to a few dozen places have no bias to speak of.
+        let place = |bits: u64| (((bits & 0x7fff_ffff) * (2 * self.pad_crop as u64 + 1)) >> 31) as usize;
+        View { pad: self.pad_crop, top: place(bits >> 1), left: place(bits >> 32), flip: self.flip && bits & 1 == 1 }
+    }
+}
+
+/// One crop of a padded image, perhaps mirrored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct View {
+    pad: usize,
+    /// First row of the crop in the padded image, 0 to twice `pad`.
+    top: usize,
+    /// First column of the crop in the padded image, 0 to twice `pad`.
+    left: usize,
+    flip: bool,
+}
+
+impl View {
+    /// Writes the view of `image` (C x H x W), normalised. Padding is black before normalisation.
+    pub(crate) fn apply(self, image: &[u8], shape: [usize; 3], table: &Table, out: &mut [f32]) {
+        let [_, height, width] = shape;
+        let (rows, first_row) = overlap(height, self.pad, self.top);
+        let (columns, first_column) = overlap(width, self.pad, self.left);
+        let planes = image.chunks_exact(height * width).zip(out.chunks_exact_mut(height * width));
+        for ((image, out), values) in planes.zip(table.channels()) {
+            out.fill(values[0]);
+            let sources = image.chunks_exact(width).skip(first_row);
+            for (source, row) in sources.zip(out.chunks_exact_mut(width).skip(rows.start).take(rows.len())) {
+                look_up(values, &source[first_column..], &mut row[columns.clone()]);
+                if self.flip {
+                    row.reverse();
+                }
+            }
+        }
+    }
+}
+
+/// Along one axis of `extent` pixels: which pixels of the crop that starts at `start` show the image, and the first
+/// pixel of the image that they show.
+fn overlap(extent: usize, pad: usize, start: usize) -> (Range<usize>, usize) {
+    let hidden = start.saturating_sub(pad);
+    let black = pad.saturating_sub(start);
+    (black..extent - hidden, hidden)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Normalization;
+
+    /// The view as plain bytes; a black pixel reads 0.
+    fn seen(view: View, image: &[u8], shape: [usize; 3]) -> Vec<f32> {
+        let unit = Normalization::new(vec![0.0; shape[0]], vec![1.0 / 255.0; shape[0]]).unwrap().table(shape).unwrap();
+        let mut out = vec![f32::NAN; image.len()];
+        view.apply(image, shape, &unit, &mut out);
+        out.into_iter().map(f32::round).collect()
+    }
+
+    #[test]
+    fn views_against_hand_made_pictures() {
+        let image = [1, 2, 3, 4, 5, 6, 7, 8, 9];
+        let view = |top, left, flip| seen(View { pad: 1, top, left, flip }, &image, [1, 3, 3]);
+        for (name, found, expected) in [
+            ("centre", view(1, 1, false), [1, 2, 3, 4, 5, 6, 7, 8, 9]),
+            ("moved down and right", view(0, 0, false), [0, 0, 0, 0, 1, 2, 0, 4, 5]),
+            ("moved up and left", view(2, 2, false), [5, 6, 0, 8, 9, 0, 0, 0, 0]),
+            ("mirrored", view(1, 1, true), [3, 2, 1, 6, 5, 4, 9, 8, 7]),
+            ("moved right, then mirrored", view(1, 0, true), [2, 1, 0, 5, 4, 0, 8, 7, 0]),
+        ] {
+            assert_eq!(found, expected.map(|value| value as f32), "{name}");
+        }
+    }
+
+    #[test]
+    fn channels_move_together_in_oblong_images() {
+        let image = [1, 2, 3, 4, 5, 6, 11, 12, 13, 14, 15, 16];
+        let found = seen(View { pad: 1, top: 2, left: 1, flip: false }, &image, [2, 2, 3]);
+        assert_eq!(found, [4.0, 5.0, 6.0, 0.0, 0.0, 0.0, 14.0, 15.0, 16.0, 0.0, 0.0, 0.0]);
+    }
+
+    #[test]
+    fn every_place_can_be_drawn() {
+        let augment = Augment { pad_crop: 2, flip: true };
+        let last = augment.view(u64::MAX);
+        assert_eq!(last, View { pad: 2, top: 4, left: 4, flip: true });
+        assert_eq!(augment.view(0), View { pad: 2, top: 0, left: 0, flip: false });
+        assert_eq!(Augment::NONE.view(u64::MAX), View { pad: 0, top: 0, left: 0, flip: false });
+    }
+
+    #[test]
+    fn a_crop_must_show_the_image() {
+        assert!(Augment { pad_crop: 7, flip: false }.check([1, 9, 8]).is_ok());
+        let error = Augment { pad_crop: 8, flip: false }.check([1, 9, 8]).unwrap_err();
+        assert!(matches!(error, DataError::PadCrop { pad: 8, height: 9, width: 8 }));
+    }
+}

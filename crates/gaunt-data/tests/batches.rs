@@ -1,0 +1,122 @@
+//! Training batches: what they hold, and that nothing but data, options, epoch and step decides it.
+
+use std::sync::Arc;
+
+use gaunt_data::{Augment, Batch, DataError, Dataset, Loader, LoaderOptions, Normalization, Split};
+use gaunt_data::{OpenOptions, Source, open_split};
+
+fn digits() -> Arc<Dataset> {
+    Arc::new(open_split(&Source::Digits, Split::Test, &OpenOptions::default()).unwrap())
+}
+
+/// Batches of 50 of 360 images, with values 0 to 255.
+fn options() -> LoaderOptions {
+    LoaderOptions {
+        batch_size: 50,
+        seed: 7,
+        normalization: Normalization::new(vec![0.0], vec![1.0 / 255.0]).unwrap(),
+        augment: Augment { pad_crop: 1, flip: true },
+        drop_last: false,
+    }
+}
+
+fn loader(change: impl FnOnce(&mut LoaderOptions)) -> Loader {
+    let mut options = options();
+    change(&mut options);
+    Loader::new(&digits(), options).unwrap()
+}
+
+#[test]
+fn an_epoch_shows_every_image_once_with_its_label() {
+    let data = digits();
+    let loader = loader(|options| options.augment = Augment::NONE);
+    let mut seen = Vec::new();
+    for batch in loader.epoch(0, 0) {
+        assert_eq!(batch.shape, [batch.len(), 1, 8, 8]);
+        for ((image, &index), &label) in batch.images.chunks(64).zip(&batch.indices).zip(&batch.labels) {
+            assert_eq!(label, data.labels()[index]);
+            let close = |(value, &byte): (&f32, &u8)| (value - f32::from(byte)).abs() < 1e-3;
+            assert!(image.iter().zip(data.image(index)).all(close));
+        }
+        seen.extend(batch.indices);
+    }
+    seen.sort_unstable();
+    assert_eq!(seen, (0..360).collect::<Vec<_>>());
+}
+
+#[test]
+fn the_last_batch_is_partial_or_left_out() {
+    let sizes = |loader: Loader| loader.epoch(0, 0).map(|batch| batch.len()).collect::<Vec<_>>();
+    assert_eq!(sizes(loader(|_| ())), [50, 50, 50, 50, 50, 50, 50, 10]);
+    assert_eq!(sizes(loader(|options| options.drop_last = true)), [50; 7]);
+    assert_eq!(loader(|options| options.drop_last = true).steps(), 7);
+}
+
+#[test]
+fn a_resumed_epoch_goes_on_with_the_same_batches() {
+    let loader = loader(|_| ());
+    let undisturbed: Vec<Batch> = loader.epoch(3, 0).collect();
+    for first_step in 0..=9 {
+        let epoch = loader.epoch(3, first_step);
+        assert_eq!(epoch.len(), 8usize.saturating_sub(first_step));
+        assert!(epoch.eq(undisturbed.iter().skip(first_step).cloned()), "from step {first_step}");
+    }
+}
+
+#[test]
+fn seed_and_epoch_change_order_and_augmentation() {
+    let first = |loader: Loader, epoch| loader.epoch(epoch, 0).next().unwrap();
+    let reference = first(loader(|_| ()), 0);
+    assert_eq!(first(loader(|_| ()), 0), reference);
+    assert_ne!(first(loader(|_| ()), 1).indices, reference.indices);
+    assert_ne!(first(loader(|options| options.seed = 8), 0).indices, reference.indices);
+
+    // One image only: the order cannot differ, the augmentation does.
+    let data = Arc::new(digits().subset(&[0]));
+    let views: Vec<_> = (0..20).flat_map(|epoch| Loader::new(&data, options()).unwrap().epoch(epoch, 0)).collect();
+    assert!(views.iter().any(|view| view.images != views[0].images));
+}
+
+#[test]
+fn an_epoch_may_be_dropped_early() {
+    let loader = loader(|options| options.batch_size = 1);
+    let mut epoch = loader.epoch(0, 0);
+    assert!(epoch.next().is_some());
+    assert_eq!(epoch.len(), 359);
+    drop(epoch);
+    assert_eq!(loader.epoch(0, 0).count(), 360);
+}
+
+#[test]
+fn options_that_do_not_fit_are_refused() {
+    let refused = |change: fn(&mut LoaderOptions)| {
+        let mut options = options();
+        change(&mut options);
+        Loader::new(&digits(), options).err().unwrap()
+    };
+    assert!(matches!(refused(|o| o.batch_size = 0), DataError::BatchSize { batch_size: 0, .. }));
+    assert!(matches!(refused(|o| (o.batch_size, o.drop_last) = (361, true)), DataError::BatchSize { images: 360, .. }));
+    assert!(matches!(refused(|o| o.augment.pad_crop = 8), DataError::PadCrop { pad: 8, .. }));
+    assert!(matches!(refused(|o| o.normalization = Normalization::imagenet()), DataError::Channels { found: 3, .. }));
+}
+
+/// Guards order and augmentation across versions of this crate and of its dependencies.
+#[test]
+fn golden_batches() {
+    let found: Vec<_> = [(0, 0), (0, 7), (5, 2)]
+        .map(|(epoch, step)| {
+            let batch = loader(|_| ()).epoch(epoch, step).next().unwrap();
+            let bytes = batch.images.iter().map(|value| value.round() as u8);
+            (
+                batch.indices[..6].to_vec(),
+                bytes.fold(0u64, |hash, byte| hash.wrapping_mul(31).wrapping_add(byte.into())),
+            )
+        })
+        .into();
+    let expected = [
+        (vec![89, 196, 159, 109, 111, 287], 17636403931838768640),
+        (vec![356, 77, 219, 7, 240, 319], 273107458911309480),
+        (vec![135, 223, 343, 148, 173, 176], 13357493509544815916),
+    ];
+    assert_eq!(found, expected);
+}

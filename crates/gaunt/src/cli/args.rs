@@ -1,0 +1,330 @@
+//! What the command line takes: plain values, without side effects.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use gaunt_compress::{ByteSize, Method};
+use gaunt_data::{Source, Split};
+use gaunt_graph::zoo::Arch;
+
+/// Makes trained neural networks thin: one small file that runs.
+#[derive(Debug, Parser)]
+#[command(name = "gaunt", version, arg_required_else_help = true, after_help = EXAMPLES)]
+pub struct Cli {
+    /// What to do
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  gaunt demo
+      Trains, compresses and checks a small network on embedded images, in under three minutes.
+  gaunt compress resnet20.onnx --data cifar10:DIR --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225 \\
+      --target-ratio 12 -o resnet20.gaunt
+      One file, at most a twelfth of the network's size.
+  gaunt compress model.pth --arch resnet18 --data folder:photos --max-drop 1.0 -o model.gaunt
+      As small as it gets within one point of accuracy on the validation split.
+  gaunt inspect resnet20.gaunt
+      Sparsity, bits and bytes of every layer.
+
+Exit status: 0 done, 1 a failure that the message explains, 2 wrong usage, 3 a budget that could not be met.";
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Train, compress and check a small network on embedded images
+    Demo(Demo),
+    /// Train a network of the zoo from scratch
+    Train(Train),
+    /// Compress a trained network to a budget
+    Compress(Compress),
+    /// Measure the accuracy of a network on a data set
+    Eval(Eval),
+    /// Show what a .gaunt file holds, layer by layer
+    Inspect(Inspect),
+    /// Write a network as .onnx or .safetensors
+    Export(Export),
+    /// Check a .gaunt file: checksums, structure, and its golden input against its golden output
+    Verify(Verify),
+    /// Run a .gaunt file on one input
+    Run(Run),
+}
+
+/// `gaunt demo`
+#[derive(Debug, Args)]
+pub struct Demo {
+    /// Folder for what the demo writes [default: a temporary one]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub machine: Machine,
+    /// Print one JSON object on standard output
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Where and how to compute; shared by the verbs that train or evaluate.
+#[derive(Clone, Debug, Args)]
+pub struct Machine {
+    /// Threads to use; results do not depend on it [default: all cores]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
+    /// Device that trains and evaluates
+    #[arg(long, value_enum, default_value_t = DeviceName::Cpu)]
+    pub device: DeviceName,
+}
+
+/// Devices that this build knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum DeviceName {
+    /// The processor, with kernels of our own
+    Cpu,
+    /// A GPU through Vulkan, Metal, DirectX or WebGPU
+    #[cfg(feature = "wgpu")]
+    Wgpu,
+}
+
+/// A data set and how its images are presented.
+#[derive(Clone, Debug, Args)]
+pub struct Data {
+    /// Data set: cifar10:DIR, folder:DIR, idx:DIR, or digits (embedded)
+    #[arg(long, value_name = "SPEC")]
+    pub data: Source,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub input: Input,
+}
+
+/// Normalisation and size of images, where the model file does not say.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Input {
+    /// Mean of each channel, on values scaled to 0..1 [default: the model file's, or the data set's]
+    #[arg(long, value_name = "A,B,C", value_delimiter = ',', requires = "std")]
+    pub mean: Option<Vec<f32>>,
+    /// Standard deviation of each channel, on values scaled to 0..1
+    #[arg(long, value_name = "A,B,C", value_delimiter = ',', requires = "mean")]
+    pub std: Option<Vec<f32>>,
+    /// Side of the square images, in pixels [default: the model's]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
+    pub size: Option<u32>,
+}
+
+/// A network in a file.
+#[derive(Clone, Debug, Args)]
+pub struct Model {
+    /// Network: .onnx, .gaunt, or .safetensors / .pth together with --arch
+    #[arg(value_name = "MODEL")]
+    pub model: PathBuf,
+    /// Architecture of a state dict
+    #[arg(long, value_name = "NAME", value_parser = arch)]
+    pub arch: Option<Arch>,
+}
+
+/// `gaunt train`
+#[derive(Debug, Args)]
+pub struct Train {
+    /// Architecture
+    #[arg(long, value_name = "NAME", value_parser = arch)]
+    pub arch: Arch,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub data: Data,
+    /// Passes over the training split
+    #[arg(long, value_name = "N", default_value_t = 40, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub epochs: u32,
+    /// Images per step
+    #[arg(long, value_name = "N", default_value_t = 128, value_parser = clap::value_parser!(u32).range(2..=65_536))]
+    pub batch: u32,
+    /// Peak learning rate
+    #[arg(long, value_name = "X", default_value_t = 0.2, value_parser = positive)]
+    pub rate: f32,
+    /// Weight decay
+    #[arg(long, value_name = "X", default_value_t = 5e-4, value_parser = not_negative)]
+    pub decay: f32,
+    /// Start from these weights instead of random ones (.safetensors or .pth)
+    #[arg(long, value_name = "FILE")]
+    pub init: Option<PathBuf>,
+    /// File to write (.safetensors)
+    #[arg(short, long, value_name = "FILE")]
+    pub out: PathBuf,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub run: RunOptions,
+}
+
+/// What every long run takes.
+#[derive(Clone, Debug, Args)]
+pub struct RunOptions {
+    /// Seed of everything random
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub seed: u64,
+    /// Go on from the checkpoint in the run directory
+    #[arg(long)]
+    pub resume: bool,
+    /// Folder of config, metrics and checkpoint [default: the output's name with .run]
+    #[arg(long, value_name = "DIR")]
+    pub run_dir: Option<PathBuf>,
+    /// Overwrite the output and forget an unfinished run
+    #[arg(long)]
+    pub force: bool,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub machine: Machine,
+    /// Print one JSON object on standard output
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `gaunt compress`
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("budget").required(true).multiple(true).args(["target_size", "target_ratio", "max_drop"]))]
+pub struct Compress {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub model: Model,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub data: Data,
+    /// Largest file, such as 200KiB or 0.5MB
+    #[arg(long, value_name = "SIZE")]
+    pub target_size: Option<ByteSize>,
+    /// Smallest ratio of the original's bytes (4 for each parameter) to the file's
+    #[arg(long, value_name = "X", value_parser = positive_f64)]
+    pub target_ratio: Option<f64>,
+    /// Largest loss of accuracy on the validation split, in points
+    #[arg(long, value_name = "POINTS", value_parser = not_negative_f64)]
+    pub max_drop: Option<f64>,
+    /// Passes over the training split
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(0..=100_000))]
+    pub epochs: u32,
+    /// Images per step
+    #[arg(long, value_name = "N", default_value_t = 128, value_parser = clap::value_parser!(u32).range(2..=65_536))]
+    pub batch: u32,
+    /// How layers share the budget
+    #[arg(long, value_name = "NAME", default_value = "joint")]
+    pub method: Method,
+    /// Wishes for single layers, in TOML (keep dense, floor the bits)
+    #[arg(long, value_name = "FILE")]
+    pub layers: Option<PathBuf>,
+    /// File to write (.gaunt)
+    #[arg(short, long, value_name = "FILE")]
+    pub out: PathBuf,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub run: RunOptions,
+}
+
+/// `gaunt eval`
+#[derive(Debug, Args)]
+pub struct Eval {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub model: Model,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub data: Data,
+    /// Which images
+    #[arg(long, value_name = "NAME", default_value = "test")]
+    pub split: Split,
+    /// Seed that cut the validation split
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub seed: u64,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub machine: Machine,
+    /// Print one JSON object on standard output
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `gaunt inspect`
+#[derive(Debug, Args)]
+pub struct Inspect {
+    /// A .gaunt file
+    pub file: PathBuf,
+    /// Print one JSON object on standard output
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `gaunt export`
+#[derive(Debug, Args)]
+pub struct Export {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub model: Model,
+    /// File to write; its ending says the format (.onnx or .safetensors)
+    #[arg(short, long, value_name = "FILE")]
+    pub out: PathBuf,
+    /// Overwrite the output
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// `gaunt verify`
+#[derive(Debug, Args)]
+pub struct Verify {
+    /// A .gaunt file
+    pub file: PathBuf,
+    /// Print one JSON object on standard output
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `gaunt run`
+#[derive(Debug, Args)]
+pub struct Run {
+    /// A .gaunt file
+    pub file: PathBuf,
+    /// An image (.png, .jpg), or normalised numbers (.npy) of the network's input shape
+    #[arg(long, value_name = "FILE")]
+    pub input: PathBuf,
+    /// Print one JSON object on standard output
+    #[arg(long)]
+    pub json: bool,
+}
+
+fn arch(text: &str) -> Result<Arch, String> {
+    text.parse().map_err(|error: <Arch as std::str::FromStr>::Err| error.to_string())
+}
+
+fn in_range(text: &str, holds: impl Fn(f64) -> bool, wanted: &str) -> Result<f64, String> {
+    let number: f64 = text.parse().map_err(|_| format!("`{text}` is no number"))?;
+    if number.is_finite() && holds(number) { Ok(number) } else { Err(format!("must be {wanted}")) }
+}
+
+fn positive_f64(text: &str) -> Result<f64, String> {
+    in_range(text, |x| x > 0.0, "positive")
+}
+
+fn not_negative_f64(text: &str) -> Result<f64, String> {
+    in_range(text, |x| x >= 0.0, "zero or positive")
+}
+
+fn positive(text: &str) -> Result<f32, String> {
+    positive_f64(text).map(|x| x as f32)
+}
+
+fn not_negative(text: &str) -> Result<f32, String> {
+    not_negative_f64(text).map(|x| x as f32)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn compress_needs_a_budget() {
+        let error = Cli::try_parse_from(["gaunt", "compress", "m.onnx", "--data", "digits", "-o", "m.gaunt"]).unwrap_err();
+        assert!(error.to_string().contains("--max-drop"), "{error}");
+    }
+}

@@ -1,0 +1,116 @@
+//! The folder of a long run: its config, its metrics, its checkpoint.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::Write,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, bail};
+use gaunt_train::{Checkpoint, CheckpointError};
+use serde::Serialize;
+
+use super::args::RunOptions;
+
+const CONFIG: &str = "config.json";
+const METRICS: &str = "metrics.jsonl";
+const LATEST: &str = "checkpoint.safetensors";
+const BEST: &str = "best.safetensors";
+
+/// An open run directory.
+pub struct RunDir {
+    folder: PathBuf,
+    metrics: File,
+}
+
+/// A run that can be gone on with.
+pub struct Resumed {
+    /// The newest state.
+    pub latest: Checkpoint,
+    /// The best state in budget, if there was one.
+    pub best: Option<Checkpoint>,
+}
+
+impl RunDir {
+    /// Opens the folder of a run that writes `out`; `config` is everything that decides its result. With
+    /// `--resume` the saved state comes back, if there is one.
+    pub fn open(options: &RunOptions, out: &Path, config: &impl Serialize) -> Result<(Self, Option<Resumed>)> {
+        let folder = options.run_dir.clone().unwrap_or_else(|| beside(out));
+        let at = || format!("{}", folder.display());
+        fs::create_dir_all(&folder).with_context(at)?;
+        let config = serde_json::to_string_pretty(config)?;
+        let resumed = match (options.resume, folder.join(LATEST).exists()) {
+            (true, true) => Some(resume(&folder, &config)?),
+            (false, true) if !options.force => bail!(
+                "{}: holds an unfinished run; go on with --resume, or forget it with --force",
+                folder.display()
+            ),
+            _ => None,
+        };
+        if resumed.is_none() {
+            for stale in [LATEST, BEST, METRICS] {
+                remove(&folder.join(stale))?;
+            }
+            super::output::write(&folder.join(CONFIG), config.as_bytes(), true)?;
+        }
+        let metrics = OpenOptions::new().create(true).append(true).open(folder.join(METRICS)).with_context(at)?;
+        Ok((Self { folder, metrics }, resumed))
+    }
+
+    /// Adds a line to `metrics.jsonl`.
+    pub fn log(&mut self, metrics: &impl Serialize) -> Result<()> {
+        let mut line = serde_json::to_vec(metrics)?;
+        line.push(b'\n');
+        self.metrics.write_all(&line).with_context(|| format!("{}", self.folder.join(METRICS).display()))
+    }
+
+    /// Keeps the newest state.
+    pub fn save_latest(&self, checkpoint: &Checkpoint) -> Result<(), CheckpointError> {
+        checkpoint.save(&self.folder.join(LATEST))
+    }
+
+    /// Keeps the best state.
+    pub fn save_best(&self, checkpoint: &Checkpoint) -> Result<(), CheckpointError> {
+        checkpoint.save(&self.folder.join(BEST))
+    }
+
+    /// The run is done: its states are of no more use.
+    pub fn finish(&self) -> Result<()> {
+        remove(&self.folder.join(LATEST))?;
+        remove(&self.folder.join(BEST))
+    }
+}
+
+/// The default folder: `model.gaunt` runs in `model.gaunt.run`.
+fn beside(out: &Path) -> PathBuf {
+    let mut name = out.as_os_str().to_owned();
+    name.push(".run");
+    PathBuf::from(name)
+}
+
+fn resume(folder: &Path, config: &str) -> Result<Resumed> {
+    let path = folder.join(CONFIG);
+    let saved = fs::read_to_string(&path).with_context(|| format!("{}: cannot be read", path.display()))?;
+    if saved != config {
+        let difference = config.lines().zip(saved.lines()).find(|(now, then)| now != then);
+        let (now, then) = difference.unwrap_or(("", ""));
+        bail!(
+            "{}: the run had other options ({} then, {} now); repeat them, or start again without --resume",
+            path.display(),
+            then.trim(),
+            now.trim()
+        );
+    }
+    let best = folder.join(BEST);
+    let best = if best.exists() { Some(Checkpoint::load(&best)?) } else { None };
+    Ok(Resumed { latest: Checkpoint::load(&folder.join(LATEST))?, best })
+}
+
+fn remove(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("{}: cannot be removed", path.display()))
+        }
+        _ => Ok(()),
+    }
+}
