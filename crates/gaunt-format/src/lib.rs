@@ -1,1 +1,56 @@
-//! placeholder
+//! The `.gaunt` file: a network as small as it gets, that still runs.
+//!
+//! ```
+//! use gaunt_format::{Metadata, Model};
+//! use gaunt_graph::{Dim, Graph, Op, Tensor};
+//!
+//! let mut graph = Graph::new("tiny");
+//! let x = graph.add_input("image", vec![Dim::Batch(1), Dim::Fixed(3)]);
+//! let weight = graph.add_parameter("fc.weight", Tensor::from_codes(vec![2, 3], vec![1, 0, -2, 0, 0, 1], vec![0.5])?);
+//! let y = graph.add_node("fc", Op::Linear, &[x, weight])?;
+//! graph.outputs.push(y);
+//!
+//! let bytes = Model { graph, metadata: Metadata::default() }.to_bytes()?;
+//! let model = Model::from_bytes(&bytes)?;
+//! assert_eq!(model.graph.weights().len(), 1);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! A file holds the graph, every parameter as floats or as entropy-coded integer codes with scales, and metadata:
+//! normalisation of the input, class names, provenance, and a golden input with its output. `docs/format.md` of the
+//! project describes every byte.
+//!
+//! Weight codes go through a binary range coder whose decisions are predicted by mixed adaptive contexts (what is near in
+//! the kernel, the channel and the layer); a pruned weight is a zero code and costs a fraction of a bit. All of it is
+//! integer arithmetic, so that every machine reads the same numbers.
+//!
+//! # Safety
+//!
+//! A file may come from anywhere. The reader checks lengths before it reserves memory, has published [`Limits`], refuses unknown versions and
+//! operators, verifies checksums, and validates the graph before anyone runs it. It is `no_std` and has no `unsafe`.
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+mod codes;
+mod container;
+mod description;
+mod error;
+mod limits;
+mod metadata;
+mod numbers;
+mod operators;
+mod predict;
+mod range;
+mod tensor;
+mod text;
+mod wire;
+
+pub use codes::{CostModel, encode_codes};
+pub use container::{Layout, Model, VERSION};
+pub use error::FormatError;
+pub use limits::Limits;
+pub use metadata::{Golden, Metadata, Provenance};

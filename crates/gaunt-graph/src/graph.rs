@@ -54,6 +54,15 @@ pub struct Graph {
     pub outputs: Vec<ValueId>,
 }
 
+/// A weight that compression works on: constant, of a convolution or linear layer, read by that layer alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WeightRef {
+    /// The parameter, `[O, I, KH, KW]` or `[O, I]`.
+    pub value: ValueId,
+    /// Index of the layer's node.
+    pub node: usize,
+}
+
 /// A graph that cannot be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum GraphError {
@@ -233,6 +242,17 @@ impl Graph {
             return structure(format!("value `{}` is made twice", self.value(id).name));
         }
         Ok(())
+    }
+
+    /// The weights of convolutions and linear layers, in the order in which they are used.
+    pub fn weights(&self) -> Vec<WeightRef> {
+        let layers = self.nodes.iter().enumerate().filter(|(_, node)| matches!(node.op, Op::Conv(_) | Op::Linear));
+        let weights = layers.filter_map(|(index, node)| {
+            let value = *node.inputs.get(1)?;
+            let readers = self.nodes.iter().flat_map(|node| &node.inputs).filter(|&&input| input == value).count();
+            (self.value(value).tensor.is_some() && readers == 1).then_some(WeightRef { value, node: index })
+        });
+        weights.collect()
     }
 
     fn push(&mut self, value: Value) -> ValueId {

@@ -23,12 +23,18 @@
 extern crate alloc;
 
 mod graph;
+#[cfg(feature = "onnx")]
+pub mod onnx;
 mod op;
 mod quantize;
+pub mod rewrite;
 mod shape;
 mod tensor;
+#[cfg(feature = "weights")]
+pub mod weights;
+pub mod zoo;
 
-pub use graph::{Graph, GraphError, Node, Value, ValueId};
+pub use graph::{Graph, GraphError, Node, Value, ValueId, WeightRef};
 pub use op::{
     Binary, Conv, NearestRounding, Op, PadMode, Pool, Reduction, Resize, ResizeCoordinates, ResizeMode, SliceAxis, Unary,
 };

@@ -116,6 +116,27 @@ impl Tensor {
         }
     }
 
+    /// The elements at the given indices of one axis.
+    ///
+    /// # Panics
+    /// If there is no such axis or index.
+    pub fn keep(&self, axis: usize, indices: &[usize]) -> Self {
+        let inner: usize = self.shape[axis + 1..].iter().product();
+        let size = self.shape[axis];
+        let outer: usize = self.shape[..axis].iter().product();
+        let picked = (0..outer).flat_map(|o| indices.iter().map(move |i| (o * size + i) * inner));
+        let mut shape = self.shape.clone();
+        shape[axis] = indices.len();
+        let data = match &self.data {
+            Data::Floats(floats) => Data::Floats(picked.flat_map(|at| floats[at..at + inner].iter().copied()).collect()),
+            Data::Codes { codes, scales } => Data::Codes {
+                codes: picked.flat_map(|at| codes[at..at + inner].iter().copied()).collect(),
+                scales: if axis == 0 && scales.len() > 1 { indices.iter().map(|&i| scales[i]).collect() } else { scales.clone() },
+            },
+        };
+        Self { shape, data }
+    }
+
     /// The same elements under another shape.
     ///
     /// # Errors

@@ -1,5 +1,6 @@
 //! Sessions as callers see them: batches, errors, memory, and values that outlive their buffers' other tenants.
 
+use gaunt_format::{Metadata, Model};
 use gaunt_graph::{Binary, Conv, Dim, Graph, Op, Pool, Reduction, Tensor, Unary, ValueId};
 use gaunt_runtime::{DEFAULT_MEMORY_LIMIT, MAX_RANK, Memory, RuntimeError, Session};
 
@@ -49,6 +50,14 @@ fn a_batch_gives_the_bits_of_single_images() {
     let alone: Vec<f32> = images.chunks(128).flat_map(|image| outputs(&mut session, &[image], 1).remove(0)).collect();
     assert_eq!(together, alone);
     assert!(together.chunks(5).all(|row| (row.iter().sum::<f32>() - 1.0).abs() < 1e-6));
+}
+
+#[test]
+fn a_decoded_file_gives_the_bits_of_its_graph() {
+    let graph = network();
+    let expected = outputs(&mut Session::new(&graph).unwrap(), &[&ramp(128)], 1);
+    let file = Model { graph, metadata: Metadata::default() }.to_bytes().unwrap();
+    assert_eq!(outputs(&mut Session::from_bytes(&file).unwrap(), &[&ramp(128)], 1), expected);
 }
 
 #[test]
@@ -125,6 +134,11 @@ fn absurd_padding_is_refused() {
     graph.outputs.push(y);
     let error = Session::new(&graph).err().unwrap().to_string();
     assert_eq!(error, "node `y` (Conv): the padded input has 2147483648 elements or more, which is not supported");
+}
+
+#[test]
+fn other_files_are_refused() {
+    assert!(matches!(Session::from_bytes(b"not a model"), Err(RuntimeError::File(_))));
 }
 
 #[test]

@@ -41,7 +41,7 @@ pub enum Array {
 #[derive(Debug, thiserror::Error)]
 pub enum CheckpointError {
     /// The file system said no.
-    #[error("checkpoint `{path}`: {source}")]
+    #[error("checkpoint `{}`: {source}", path.display())]
     Io {
         /// The file.
         path: PathBuf,
@@ -49,7 +49,7 @@ pub enum CheckpointError {
         source: std::io::Error,
     },
     /// Not a checkpoint, cut short, or damaged.
-    #[error("checkpoint `{path}` is damaged or not a checkpoint ({reason}); remove it to start from the beginning")]
+    #[error("checkpoint `{}` is damaged or not a checkpoint ({reason}); remove it to start from the beginning", path.display())]
     Damaged {
         /// The file.
         path: PathBuf,
@@ -60,7 +60,9 @@ pub enum CheckpointError {
     #[error("the checkpoint has no array `{0}`; it belongs to another network or other options")]
     Missing(String),
     /// An array has another type or length than needed.
-    #[error("array `{name}` of the checkpoint is {found}, but {expected} is needed; it belongs to another network or other options")]
+    #[error(
+        "array `{name}` of the checkpoint is {found}, but {expected} is needed; it belongs to another network or other options"
+    )]
     Mismatch {
         /// The array.
         name: String,

@@ -29,10 +29,12 @@ pub enum TrainError {
     #[error("{0}")]
     Options(String),
     /// Training diverged again and again, however small the rate.
-    #[error("the loss stopped being a number {attempts} times, the last time at step {step}, although the learning rate was halved each time; start with a smaller rate")]
+    #[error(
+        "the loss stopped being a number {attempts} times, the last time at step {step}, although the learning rate was halved each time; start with a smaller rate"
+    )]
     Diverged {
         /// How often.
-        attempts: u32,
+        attempts: u64,
         /// The step of the last time.
         step: u64,
     },
@@ -42,6 +44,9 @@ pub enum TrainError {
     /// A checkpoint could not be written, read or used.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
+    /// The data does not fit.
+    #[error(transparent)]
+    Data(#[from] gaunt_data::DataError),
     /// A graph is not valid.
     #[error(transparent)]
     Graph(#[from] GraphError),

@@ -12,7 +12,7 @@ use crate::{
         layout, product, reduction, resize,
     },
     plain::{self, Plain},
-    plan::{Stage, activation_of, adds_maps},
+    plan::{Stage, activation_of, adds_maps, flowing_inputs},
 };
 
 /// How batch norms normalise.
@@ -46,7 +46,7 @@ impl Executor<'_> {
     pub fn run(&mut self, stages: &[Stage]) -> Result<(), TrainError> {
         for stage in stages {
             let node = &self.graph.nodes[stage.node];
-            let flows = node.inputs.iter().zip(&stage.last_use).map(|(&input, &last)| self.take(input, last));
+            let flows = flowing_inputs(node).iter().zip(&stage.last_use).map(|(&input, &last)| self.take(input, last));
             let inputs = Inputs { node, flows: flows.collect::<Result<Vec<_>, _>>()?.into_iter() };
             let outputs = self.execute(stage, node, inputs)?;
             for (&value, flow) in stage.outputs.iter().zip(outputs) {
@@ -116,7 +116,9 @@ impl Executor<'_> {
             | Op::MaxPool(_)
             | Op::AveragePool { .. }
             | Op::Unary(_)
-            | Op::Split { .. } => return Err(TrainError::Network(format!("{} is no operator on plain tensors", op.name()))),
+            | Op::Split { .. } => {
+                return Err(TrainError::Network(format!("{} is no operator on plain tensors", op.name())));
+            }
         })
     }
 
@@ -132,7 +134,8 @@ impl Executor<'_> {
         let [gamma, beta, mean, variance] = [gamma, beta, mean, variance].map(|index| self.floats[index].as_slice());
         let deviations = variance.iter().map(|&variance| (variance + epsilon).sqrt());
         let scale: Vec<f32> = gamma.iter().zip(deviations).map(|(gamma, deviation)| gamma / deviation).collect();
-        let shift: Vec<f32> = beta.iter().zip(mean).zip(&scale).map(|((beta, mean), scale)| beta - mean * scale).collect();
+        let shift: Vec<f32> =
+            beta.iter().zip(mean).zip(&scale).map(|((beta, mean), scale)| beta - mean * scale).collect();
         let upload = |values: &[f32]| plain::upload(values, &[values.len()], self.device);
         image::affine(x, upload(&scale), upload(&shift), stage.activation)
     }

@@ -89,7 +89,8 @@ fn check(logits: &[f32], target: &Target) -> Result<usize, TrainError> {
     }
     let classes = logits.len() / images;
     if let Some((i, label)) = target.labels.iter().enumerate().find(|&(_, &label)| label >= classes) {
-        let reason = format!("image {i} of the batch has label {label}, but the network knows classes 0 to {}", classes - 1);
+        let reason =
+            format!("image {i} of the batch has label {label}, but the network knows classes 0 to {}", classes - 1);
         return Err(TrainError::Target(reason));
     }
     match target.teacher {
@@ -160,11 +161,11 @@ mod tests {
 
     const LOGITS: [f32; 6] = [2.0, 1.0, 0.1, -1.0, 0.5, 3.0];
 
-    /// `F.cross_entropy` gives 0.4170300 and 2.5964918 for the images, 1.5067609 on average.
+    /// `F.cross_entropy` gives 0.4170300 and 2.5956743 for the images, 1.5063522 on average.
     #[test]
     fn cross_entropy_by_hand() {
         let loss = Loss::new(&LOGITS, &Target::labels(&[0, 1])).unwrap();
-        assert!((loss.value - 1.506_760_9).abs() < 1e-6, "{}", loss.value);
+        assert!((loss.value - 1.506_352_2).abs() < 1e-6, "{}", loss.value);
         assert_eq!(loss.correct, 1);
         let row: f32 = loss.gradient[..3].iter().sum();
         assert!(row.abs() < 1e-7, "gradients of a softmax sum to zero, not {row}");
@@ -177,7 +178,7 @@ mod tests {
         let image = &LOGITS[..3];
         let of = |label| Loss::new(image, &Target::labels(&[label])).unwrap().value;
         let smooth = Loss::new(image, &Target { smoothing: 0.3, ..Target::labels(&[0]) }).unwrap().value;
-        assert!((smooth - (0.7 * of(0) + 0.1 * (of(0) + of(1) + of(2)))).abs() < 1e-12);
+        assert!((smooth - (0.7 * of(0) + 0.1 * (of(0) + of(1) + of(2)))).abs() < 1e-7);
     }
 
     /// Two classes, temperature 2: student softmax([0, 0]) = (1/2, 1/2), teacher softmax([ln 9, 0] / 2) = (3/4, 1/4).

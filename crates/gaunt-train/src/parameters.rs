@@ -38,7 +38,9 @@ impl Role {
 pub(crate) fn trainable(graph: &Graph) -> Vec<Parameter> {
     let mut roles: Vec<Option<Role>> = vec![None; graph.values.len()];
     for node in &graph.nodes {
-        for (&input, role) in node.inputs.iter().zip(roles_of(&node.op)).filter_map(|(input, role)| Some((input, role?))) {
+        for (&input, role) in
+            node.inputs.iter().zip(roles_of(&node.op)).filter_map(|(input, role)| Some((input, role?)))
+        {
             roles[input.index()] = Some(role);
         }
     }

@@ -3,8 +3,8 @@
 //! A scalar of the graph (rank 0) is held with the shape `[1]`, since not every backend has rank 0.
 
 use burn::{
-    backend::{DType, Dispatch, DispatchDevice, DispatchTensor, TensorMetadata, get_device_settings},
     backend::ops::{BoolTensorOps, FloatTensorOps, IntTensorOps},
+    backend::{DType, Dispatch, DispatchDevice, DispatchTensor, TensorMetadata, get_device_settings},
     tensor::{Slice, TensorData, read_sync},
 };
 
@@ -19,7 +19,7 @@ pub(crate) fn upload(values: &[f32], shape: &[usize], device: &DispatchDevice) -
 
 /// Copies a tensor to the host, row-major; `None` if the device fails.
 pub(crate) fn download(tensor: Plain) -> Option<Vec<f32>> {
-    read_sync(Dispatch::float_into_data(tensor)).ok()?.into_vec().ok()
+    read_sync(Dispatch::float_into_data(tensor)).ok()?.try_into_vec().ok()
 }
 
 /// The shape.

@@ -2,9 +2,8 @@
 //! each value can be forgotten.
 
 use gaunt_graph::{Binary, Graph, Node, Op, Unary, ValueId};
-use crate::kernels::Activation;
 
-use crate::TrainError;
+use crate::{TrainError, kernels::Activation};
 
 /// What is executed, in order.
 #[derive(Clone, Debug)]
@@ -23,7 +22,7 @@ pub(crate) struct Stage {
     pub activation: Activation,
     /// What is made: the node's outputs, or the activation's.
     pub outputs: Vec<ValueId>,
-    /// For each input of the node, whether nobody needs it afterwards.
+    /// For each of the [`flowing_inputs`] of the node, whether nobody needs it afterwards.
     pub last_use: Vec<bool>,
 }
 
@@ -54,13 +53,19 @@ impl Plan {
         let mut needed = vec![false; graph.values.len()];
         graph.outputs.iter().chain([&self.logits]).for_each(|output| needed[output.index()] = true);
         for stage in self.stages.iter_mut().rev() {
-            let inputs = &graph.nodes[stage.node].inputs;
+            let inputs = flowing_inputs(&graph.nodes[stage.node]);
             stage.last_use = vec![false; inputs.len()];
             for (last_use, input) in stage.last_use.iter_mut().zip(inputs).rev() {
                 *last_use = !std::mem::replace(&mut needed[input.index()], true);
             }
         }
     }
+}
+
+/// The inputs that an operator takes as tensors: all, but for the parameters of a batch norm, which takes them from
+/// wherever its mode wants them.
+pub(crate) fn flowing_inputs(node: &Node) -> &[ValueId] {
+    if matches!(node.op, Op::BatchNorm { .. }) { &node.inputs[..1] } else { &node.inputs }
 }
 
 /// Folds activations into batch norms and additions whose only reader they are.
@@ -91,12 +96,14 @@ fn fuse(graph: &Graph, logits: ValueId) -> Vec<Stage> {
 }
 
 fn takes_activation(graph: &Graph, node: &Node) -> bool {
-    match node.op {
-        Op::BatchNorm { .. } => true,
-        Op::Binary(Binary::Add) => {
-            let shapes: Vec<_> = node.inputs.iter().map(|&input| &graph.value(input).shape).collect();
-            shapes.iter().all(|shape| shape.len() == 4 && *shape == shapes[0])
-        }
+    matches!(node.op, Op::BatchNorm { .. }) || adds_maps(graph, node)
+}
+
+/// Whether a node adds two values of the same shape `[N, C, H, W]`.
+pub(crate) fn adds_maps(graph: &Graph, node: &Node) -> bool {
+    let mut shapes = node.inputs.iter().map(|&input| &graph.value(input).shape);
+    match (&node.op, shapes.next(), shapes.next()) {
+        (Op::Binary(Binary::Add), Some(a), Some(b)) => a.len() == 4 && a == b,
         _ => false,
     }
 }
@@ -122,7 +129,8 @@ fn logits(graph: &Graph, output: ValueId) -> ValueId {
 fn check_batch_norm(graph: &Graph, node: &Node) -> Result<(), TrainError> {
     let constant = |&input: &ValueId| graph.value(input).tensor.is_some();
     if matches!(node.op, Op::BatchNorm { .. }) && !node.inputs.iter().skip(1).all(constant) {
-        let reason = format!("batch norm `{}` has a scale, bias or statistic that is computed; give it constants", node.name);
+        let reason =
+            format!("batch norm `{}` has a scale, bias or statistic that is computed; give it constants", node.name);
         return Err(TrainError::Network(reason));
     }
     Ok(())

@@ -15,7 +15,8 @@ use super::{
     error::{Outcome, Reason, fail},
     external::External,
     fold::fold,
-    operators, tensor,
+    operators::{self, Translate},
+    tensor,
 };
 use crate::{Dim, Graph, Op, Shape, Tensor, ValueId};
 
@@ -72,6 +73,12 @@ pub(super) struct Importer<'a> {
     names: Names<'a>,
     /// Values that hold integers in the file.
     integers: HashSet<ValueId>,
+    /// The node that makes a value.
+    producers: HashMap<ValueId, usize>,
+    /// Values that go by several names.
+    aliased: HashSet<ValueId>,
+    /// First output of the node at hand.
+    output: &'a str,
     fold_budget: usize,
 }
 
@@ -109,6 +116,9 @@ impl<'a> Importer<'a> {
             uses,
             names: Names::of(source),
             integers: HashSet::new(),
+            producers: HashMap::new(),
+            aliased: HashSet::new(),
+            output: "",
             fold_budget: bytes.saturating_add(MAX_FOLDED),
         };
         for initializer in &source.initializer {
@@ -171,9 +181,13 @@ impl<'a> Importer<'a> {
             let op = if is_default { op.to_string() } else { format!("{}.{op}", node.domain) };
             return Err(OnnxError::Unsupported { node: name, op, supported: operators::names().join(", ") });
         };
+        self.output = node.output.first().copied().unwrap_or_default();
         let done = self.call(node, opset).and_then(|call| {
             let (first_node, first_value) = (self.graph.nodes.len(), self.graph.values.len());
-            let outputs = translate(self, &call)?;
+            let outputs = match translate {
+                Translate::One(translate) => vec![translate(self, &call)?],
+                Translate::Many(translate) => translate(self, &call)?,
+            };
             self.bind(node, &name, outputs, first_node, first_value)
         });
         done.map_err(|Reason(reason)| OnnxError::Node { node: name.clone(), op: op.to_string(), reason })
@@ -207,6 +221,8 @@ impl<'a> Importer<'a> {
                 let is_new = id.index() >= first_value;
                 if is_new && self.graph.value(id).name.is_empty() {
                     self.graph.values[id.index()].name = self.names.claim(output);
+                } else {
+                    self.aliased.insert(id);
                 }
             }
             if self.items.insert(output, item).is_some() {
@@ -227,7 +243,7 @@ impl<'a> Importer<'a> {
             let item = self.items.get(output.name).cloned().ok_or_else(|| OnnxError::Output(output.name.to_string()))?;
             let id = self.parameter(&item);
             let id = id.map_err(|Reason(reason)| OnnxError::Tensor { name: output.name.to_string(), reason })?;
-            let is_computed = self.graph.nodes.iter().any(|node| node.outputs.contains(&id));
+            let is_computed = self.graph.value(id).tensor.is_none() && !self.graph.inputs.contains(&id);
             if is_computed && !self.graph.outputs.contains(&id) && self.graph.value(id).name != output.name {
                 // The output of an operator that is gone, such as `Identity`.
                 self.graph.values[id.index()].name = self.names.claim(output.name);
@@ -249,6 +265,29 @@ impl<'a> Importer<'a> {
     /// Whether an item is a run-time value that holds integers.
     pub fn is_integer(&self, item: &Item) -> bool {
         matches!(item, Item::Value(id) if self.integers.contains(id))
+    }
+
+    /// Whether an item is made by a node with this operator.
+    pub fn makes(&self, item: &Item, op: &Op) -> bool {
+        let Item::Value(id) = item else { return false };
+        self.producers.get(id).is_some_and(|&node| self.graph.nodes[node].op == *op)
+    }
+
+    /// Gives a constant vector as bias to the product that makes `id`, which takes the name of the node's output.
+    ///
+    /// None if that is no product without bias, or has other uses.
+    pub fn fuse_bias(&mut self, id: ValueId, bias: &Rc<Weight>) -> Outcome<Option<Item>> {
+        let Some(&node) = self.producers.get(&id).filter(|_| !self.aliased.contains(&id)) else { return Ok(None) };
+        let outputs = self.graph.value(id).shape.last().copied();
+        let &[Dim::Fixed(size)] = bias.constant.dims().as_slice() else { return Ok(None) };
+        let is_bare = self.graph.nodes[node].op == Op::Linear && self.graph.nodes[node].inputs.len() == 2;
+        if !is_bare || outputs != Some(Dim::Fixed(size)) {
+            return Ok(None);
+        }
+        let bias = self.parameter(&Item::Weight(bias.clone()))?;
+        self.graph.nodes[node].inputs.push(bias);
+        self.graph.values[id.index()].name = self.names.claim(self.output);
+        Ok(Some(Item::Value(id)))
     }
 
     /// Marks the result of a cast to integers.
@@ -300,6 +339,7 @@ impl<'a> Importer<'a> {
         if is_integer {
             self.integers.extend(&outputs);
         }
+        self.producers.extend(outputs.iter().map(|&output| (output, self.graph.nodes.len() - 1)));
         Ok(outputs.into_iter().map(Item::Value).collect())
     }
 
@@ -312,12 +352,19 @@ impl<'a> Importer<'a> {
         let Some(shapes) = shapes.iter().map(|shape| known(shape)).collect::<Option<Vec<_>>>() else {
             return Ok(None);
         };
-        self.charge(shapes.iter().flatten_counts())?;
+        self.charge(shapes.iter().map(|shape| shape.iter().product::<usize>()).fold(0, usize::saturating_add))?;
         let constants: Vec<&Constant> = weights.iter().map(|weight| &weight.constant).collect();
-        // A weight that is only moved keeps its name; what is computed is named after the node's output.
-        let name = weights.first().map_or("", |weight| weight.name.as_str());
+        let name = match (op, weights.as_slice()) {
+            (Op::Reshape { .. } | Op::Transpose { .. }, [weight]) => weight.name.as_str(),
+            _ => self.output,
+        };
         let folded = fold(op, &constants, &shapes)?;
         Ok(folded.map(|folded| folded.into_iter().map(|constant| Item::Weight(Weight::new(name, constant))).collect()))
+    }
+
+    /// A constant under the name of the node's output.
+    pub fn weight(&self, constant: Constant) -> Item {
+        Item::Weight(Weight::new(self.output, constant))
     }
 
     /// Pays for elements that folding makes.
@@ -342,22 +389,13 @@ fn known(shape: &[Dim]) -> Option<Vec<usize>> {
     shape.iter().map(|dim| if let Dim::Fixed(size) = dim { Some(*size) } else { None }).collect()
 }
 
-/// Total of the element counts of shapes.
-trait FlattenCounts {
-    fn flatten_counts(self) -> usize;
-}
-
-impl<'s, I: Iterator<Item = &'s Vec<usize>>> FlattenCounts for I {
-    fn flatten_counts(self) -> usize {
-        self.fold(0, |sum, shape| sum.saturating_add(shape.iter().product()))
-    }
-}
-
 /// Names that are unique: those of the file as they are, others made up beside them.
 struct Names<'a> {
     file: HashSet<&'a str>,
     values: HashSet<String>,
     nodes: HashSet<String>,
+    /// The last number put behind each name.
+    numbers: HashMap<String, usize>,
 }
 
 impl<'a> Names<'a> {
@@ -365,7 +403,7 @@ impl<'a> Names<'a> {
         let outputs = source.node.iter().flat_map(|node| node.output.iter().copied());
         let initializers = source.initializer.iter().map(|tensor| tensor.name());
         let file = source.input.iter().map(|input| input.name).chain(initializers).chain(outputs).collect();
-        Self { file, values: HashSet::new(), nodes: HashSet::new() }
+        Self { file, values: HashSet::new(), nodes: HashSet::new(), numbers: HashMap::new() }
     }
 
     /// The name itself for the first that claims it, else one like it.
@@ -375,22 +413,26 @@ impl<'a> Names<'a> {
 
     /// A name that neither the file nor the graph has.
     fn fresh(&mut self, base: &str) -> String {
-        let taken = |name: &str| self.file.contains(name) || self.values.contains(name);
-        let name = first_free(base, taken);
+        let mut name = base.to_string();
+        while name.is_empty() || self.file.contains(name.as_str()) || self.values.contains(&name) {
+            name = numbered(&mut self.numbers, base);
+        }
         self.values.insert(name.clone());
         name
     }
 
     fn node(&mut self, wanted: String) -> String {
-        let name = first_free(&wanted, |name| self.nodes.contains(name));
-        self.nodes.insert(name.clone());
+        let mut name = wanted.clone();
+        while !self.nodes.insert(name.clone()) {
+            name = numbered(&mut self.numbers, &wanted);
+        }
         name
     }
 }
 
-/// `base`, or with the first number behind it that makes it free.
-fn first_free(base: &str, taken: impl Fn(&str) -> bool) -> String {
-    let numbered = (2..).map(|number| format!("{base}_{number}"));
-    let mut candidates = core::iter::once(base.to_string()).chain(numbered);
-    candidates.find(|name| !name.is_empty() && !taken(name)).unwrap_or_default()
+/// `base` with the next number behind it.
+fn numbered(numbers: &mut HashMap<String, usize>, base: &str) -> String {
+    let number = numbers.entry(base.to_string()).or_insert(1);
+    *number += 1;
+    format!("{base}_{number}")
 }

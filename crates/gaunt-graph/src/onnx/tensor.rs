@@ -68,7 +68,7 @@ struct Source<'a> {
 
 impl<'a> Source<'a> {
     /// The elements, from raw bytes or else from the typed field.
-    fn elements<T: Clone, const N: usize>(
+    fn elements<T: Clone + 'a, const N: usize>(
         &self,
         from_bytes: impl Fn([u8; N]) -> T,
         typed: impl Fn(&'a TensorProto<'a>) -> Option<Cow<'a, [T]>>,
@@ -89,7 +89,7 @@ impl<'a> Source<'a> {
     }
 
     /// As [`elements`](Self::elements), for types whose typed field is `int32_data`.
-    fn narrow<T: Clone, const N: usize>(
+    fn narrow<T: Clone + 'a, const N: usize>(
         &self,
         from_bytes: impl Fn([u8; N]) -> T,
         from_int: impl Fn(i32) -> T,

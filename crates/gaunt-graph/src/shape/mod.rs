@@ -2,6 +2,8 @@
 
 mod broadcast;
 mod layout;
+#[cfg(test)]
+mod tests;
 mod window;
 
 use alloc::{format, string::String, vec, vec::Vec};

@@ -46,9 +46,7 @@ pub(super) fn pool(pool: &Pool, x: &[Dim]) -> Rule {
         pads: [pool.pads[axis], pool.pads[axis + 2]],
     };
     let windows = [window(0, height), window(1, width)];
-    for window in &windows {
-        window.check_pool_padding()?;
-    }
+    windows.iter().try_for_each(Window::check_pool_padding)?;
     let [height, width] = [windows[0].count(pool.ceil)?, windows[1].count(pool.ceil)?];
     Ok(vec![batch, Dim::Fixed(channels), Dim::Fixed(height), Dim::Fixed(width)])
 }
@@ -105,9 +103,8 @@ impl Window {
 
     /// A pooling window must see something besides padding.
     fn check_pool_padding(&self) -> Rule<()> {
-        let extent = self.extent()?;
-        match self.pads.iter().find(|&&pad| pad >= extent) {
-            Some(pad) => err!("padding {pad} must be less than the window's {extent}"),
+        match self.pads.iter().find(|&&pad| pad >= self.kernel) {
+            Some(pad) => err!("padding {pad} must be less than the kernel's {}", self.kernel),
             None => Ok(()),
         }
     }

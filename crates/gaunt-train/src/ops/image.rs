@@ -1,10 +1,10 @@
 //! Operators on maps `[N, C, H, W]`, as the kernels compute them.
 
-use crate::kernels::{self, Activation, ConvGeometry, Maps, PoolGeometry};
 use gaunt_graph::{Conv, Pool};
 
 use crate::{
     flow::Flow,
+    kernels::{self, Activation, Maps},
     plain::{self, Plain},
 };
 
@@ -18,8 +18,7 @@ pub(crate) struct BatchStatistics {
 }
 
 pub(crate) fn conv(x: Flow, weight: Plain, bias: Option<Plain>, conv: &Conv) -> Flow {
-    let &Conv { stride, pads, dilation, groups, .. } = conv;
-    Flow::Maps(kernels::conv2d(x.maps(), weight, bias, &ConvGeometry { stride, pads, dilation, groups }))
+    Flow::Maps(kernels::conv2d(x.maps(), weight, bias, conv))
 }
 
 /// Normalises by the statistics of the batch.
@@ -52,11 +51,11 @@ pub(crate) fn activate(x: Flow, activation: Activation) -> Flow {
 }
 
 pub(crate) fn max_pool(x: Flow, pool: &Pool) -> Flow {
-    Flow::Maps(kernels::max_pool(x.maps(), &geometry(pool)))
+    Flow::Maps(kernels::max_pool(x.maps(), pool))
 }
 
 pub(crate) fn average_pool(x: Flow, pool: &Pool, count_include_pad: bool) -> Flow {
-    Flow::Maps(kernels::average_pool(x.maps(), &geometry(pool), count_include_pad))
+    Flow::Maps(kernels::average_pool(x.maps(), pool, count_include_pad))
 }
 
 /// The mean of each map.
@@ -65,11 +64,6 @@ pub(crate) fn global_average(x: Flow, keep_dims: bool) -> Flow {
     let means = kernels::global_average(x.maps());
     let kept = [shape[0], shape[1], 1, 1];
     Flow::Plain(plain::reshape(means, if keep_dims { &kept } else { &kept[..2] }))
-}
-
-fn geometry(pool: &Pool) -> PoolGeometry {
-    let &Pool { kernel, stride, pads, dilation, ceil } = pool;
-    PoolGeometry { kernel, stride, pads, dilation, ceil }
 }
 
 /// `[N, C, ...]` as maps, by making all further axes one.

@@ -38,7 +38,7 @@ pub(crate) fn pad(x: Plain, pads: &[(i64, i64)], mode: PadMode) -> Plain {
             if pads.iter().all(|&pad| pad == (0, 0)) {
                 return cropped;
             }
-            Dispatch::float_pad(cropped, &pads, Padding::Constant(value.into()))
+            Dispatch::float_pad(cropped, &pads, Padding::Constant(value))
         }
         PadMode::Reflect => pad_by_index(x, pads, |i, size| {
             let period = 2 * (size - 1).max(1);

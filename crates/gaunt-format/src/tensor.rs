@@ -1,0 +1,165 @@
+//! One parameter as bytes.
+//!
+//! The first byte says how: floats as they are, or codes. Scales on the logarithmic grid and codes share one stream
+//! of the entropy coder.
+
+use alloc::{format, vec::Vec};
+
+use gaunt_graph::{Data, Tensor, log_scale, nearest_log_scale};
+
+use crate::{
+    FormatError, codes,
+    limits::{ELEMENTS_PER_BYTE, FREE_ELEMENTS},
+    numbers::NumberModel,
+    range::{Decoder, Encoder},
+    wire::{Reader, Writer},
+};
+
+const PLACE: &str = "a tensor";
+const FLOATS: u8 = 0;
+/// One scale on the grid; one for each output channel on the grid; one, or one for each channel, as floats.
+const CODES_GRID_ONE: u8 = 1;
+const CODES_GRID: u8 = 2;
+const CODES_FLOAT_ONE: u8 = 3;
+const CODES_FLOAT: u8 = 4;
+
+/// Writes the data of a tensor.
+pub(crate) fn write(tensor: &Tensor) -> Vec<u8> {
+    let mut out = Writer::default();
+    match tensor.data() {
+        Data::Floats(floats) => {
+            out.0.push(FLOATS);
+            floats.iter().for_each(|&float| out.float(float));
+        }
+        Data::Codes { codes, scales } => {
+            let one = scales.len() == 1;
+            let grid = grid_codes(scales);
+            out.0.push(match (&grid, one) {
+                (Some(_), true) => CODES_GRID_ONE,
+                (Some(_), false) => CODES_GRID,
+                (None, true) => CODES_FLOAT_ONE,
+                (None, false) => CODES_FLOAT,
+            });
+            let mut coder = Encoder::new();
+            match grid {
+                Some(grid) => write_grid(&mut coder, &grid),
+                None => scales.iter().for_each(|&scale| out.float(scale)),
+            }
+            codes::write(&mut coder, codes, tensor.shape());
+            out.0.extend(coder.finish());
+        }
+    }
+    out.0
+}
+
+/// Reads the data of a tensor of a known shape.
+pub(crate) fn read(bytes: &[u8], shape: Vec<usize>) -> Result<Tensor, FormatError> {
+    let count = shape.iter().try_fold(1usize, |count, &size| count.checked_mul(size));
+    let limit = bytes.len().saturating_mul(ELEMENTS_PER_BYTE).saturating_add(FREE_ELEMENTS);
+    let count = count.filter(|&count| count <= limit && shape.iter().all(|&size| size <= limit)).ok_or_else(|| {
+        FormatError::invalid(PLACE, format!("shape {shape:?} cannot come from {} bytes", bytes.len()))
+    })?;
+    let mut input = Reader::new(bytes, PLACE);
+    let kind = input.byte()?;
+    if kind == FLOATS {
+        if input.left() / 4 < count {
+            return Err(FormatError::Truncated { place: PLACE });
+        }
+        let floats = (0..count).map(|_| input.float()).collect::<Result<_, FormatError>>()?;
+        input.end()?;
+        return Ok(Tensor::new(shape, floats)?);
+    }
+    let scales = match kind {
+        CODES_GRID_ONE | CODES_FLOAT_ONE => 1,
+        CODES_GRID | CODES_FLOAT => shape.first().copied().unwrap_or(1),
+        _ => return Err(input.invalid(format!("kind {kind} of data is not known; read it with a newer version of gaunt"))),
+    };
+    let floats = match kind {
+        CODES_FLOAT_ONE | CODES_FLOAT => (0..scales).map(|_| input.float()).collect::<Result<Vec<f32>, FormatError>>()?,
+        _ => Vec::new(),
+    };
+    let mut coder = Decoder::new(input.take(input.left())?);
+    let scales = if floats.is_empty() { read_grid(&mut coder, scales)? } else { floats };
+    if !scales.iter().all(|scale| scale.is_finite() && *scale > 0.0) {
+        return Err(FormatError::invalid(PLACE, "a scale is not positive"));
+    }
+    let codes = codes::read(&mut coder, &shape).ok_or(FormatError::Truncated { place: PLACE })?;
+    Ok(Tensor::from_codes(shape, codes, scales)?)
+}
+
+/// The grid codes of scales, if all lie on the grid.
+fn grid_codes(scales: &[f32]) -> Option<Vec<i32>> {
+    let code = |&scale: &f32| {
+        let on_grid = scale.is_finite() && scale > 0.0;
+        let code = on_grid.then(|| nearest_log_scale(scale))?;
+        (log_scale(code) == scale).then_some(code)
+    };
+    scales.iter().map(code).collect()
+}
+
+/// Grid codes as differences.
+fn write_grid(coder: &mut Encoder, grid: &[i32]) {
+    let mut model = NumberModel::new();
+    let mut previous = 0;
+    for &code in grid {
+        model.code(coder, code - previous);
+        previous = code;
+    }
+}
+
+fn read_grid(coder: &mut Decoder, count: usize) -> Result<Vec<f32>, FormatError> {
+    let mut model = NumberModel::new();
+    let mut code = 0i32;
+    let mut scales = Vec::new();
+    for _ in 0..count {
+        code = code.wrapping_add(model.code(coder, 0));
+        if coder.is_exhausted() {
+            return Err(FormatError::Truncated { place: PLACE });
+        }
+        scales.push(log_scale(code));
+    }
+    Ok(scales)
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn tensors_come_back(
+            rows in 0usize..5, columns in 0usize..5,
+            floats in prop::collection::vec(any::<f32>(), 25),
+            codes in prop::collection::vec(-4i32..4, 25),
+            scales in prop::collection::vec(prop_oneof![1e-30f32..1e30, (-900i32..900).prop_map(log_scale)], 5),
+        ) {
+            let (shape, count) = (vec![rows, columns], rows * columns);
+            let floats = Tensor::new(shape.clone(), floats[..count].iter().map(|x| if x.is_nan() { 0.0 } else { *x }).collect()).unwrap();
+            prop_assert_eq!(read(&write(&floats), shape.clone()), Ok(floats));
+            for scales in [&scales[..1], &scales[..rows]] {
+                let Ok(coded) = Tensor::from_codes(shape.clone(), codes[..count].to_vec(), scales.to_vec()) else { continue };
+                prop_assert_eq!(read(&write(&coded), shape.clone()), Ok(coded));
+            }
+        }
+    }
+
+    #[test]
+    fn a_few_bytes_cannot_claim_a_huge_tensor() {
+        for shape in [vec![1 << 20, 1 << 20], vec![0, usize::MAX], vec![usize::MAX, 3]] {
+            assert!(read(&[CODES_GRID_ONE, 0, 0], shape).is_err());
+        }
+    }
+
+    #[test]
+    fn negative_and_infinite_scales_are_refused() {
+        for scale in [-1.0f32, 0.0, f32::INFINITY, f32::NAN] {
+            let mut bytes = vec![CODES_FLOAT_ONE];
+            bytes.extend(scale.to_le_bytes());
+            assert!(read(&bytes, vec![2, 2]).is_err());
+        }
+    }
+}
