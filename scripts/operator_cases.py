@@ -458,6 +458,8 @@ def layouts():
     size = case.node("Gather", case.node("Shape", x), case.ints(0))
     token = case.node("Expand", case.weight(1, 1, 4), case.node("Concat", size, case.ints(1, 4), axis=0))
     case.write(case.node("Concat", token, x, axis=1))
+    case = Case("concat_token_fixed_batch")
+    case.write(case.node("Concat", case.weight(1, 1, 4), case.input(3, 4, batch=1, fixed=True), axis=1))
     case = Case("expand_with_where")
     x = case.input(3, 4)
     size = case.node("Gather", case.node("Shape", x), case.ints(0))

@@ -27,13 +27,12 @@ pub fn predict(
     normalization: &Normalization,
     progress: &(dyn Fn(usize) + Sync),
 ) -> Result<Vec<usize>, CompressError> {
-    // A session that cannot be made is an error before there are threads.
-    let session = Session::new(graph)?;
     let done = AtomicUsize::new(0);
     let starts: Vec<usize> = (0..dataset.len()).step_by(TASK).collect();
     let tasks = starts.par_iter().map_init(
-        || session.clone(),
+        || Session::new(graph),
         |session, &start| {
+            let session = session.as_mut().map_err(|error| error.clone())?;
             let indices: Vec<usize> = (start..dataset.len().min(start + TASK)).collect();
             let classes = predict_task(session, &dataset.subset(&indices), normalization)?;
             progress(done.fetch_add(indices.len(), Ordering::Relaxed) + indices.len());
@@ -52,7 +51,8 @@ fn predict_task(
     let batches = images.batches(1, normalization)?;
     batches
         .map(|image| {
-            let outputs = session.run(&[&image.images], 1)?;
+            let inputs = [image.images.as_slice()];
+            let outputs = session.run(&inputs, 1)?;
             Ok(outputs.iter().next().map_or(0, |logits| argmax(logits.data)))
         })
         .collect()

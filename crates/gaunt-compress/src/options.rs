@@ -85,7 +85,7 @@ pub(crate) const TEMPERATURE: f32 = 3.0;
 /// Share of distillation in the loss; the rest is the labels'.
 pub(crate) const DISTILLATION: f32 = 1.0;
 /// Peak rate of the latent weights, in steps of their layer's quantiser.
-pub(crate) const LATENT_RATE: f32 = 0.003;
+pub(crate) const LATENT_RATE: f32 = 0.005;
 /// Peak rate of batch norm, biases and whatever else is not quantised during training.
 pub(crate) const OTHER_RATE: f32 = 5e-4;
 /// Moments of Adam.
@@ -94,6 +94,8 @@ pub(crate) const BETAS: (f32, f32) = (0.9, 0.99);
 pub(crate) const WARM_UP: u64 = 50;
 /// Strength of the rate's pull on latent weights, 1 being what the step size implies.
 pub(crate) const PULL: f32 = 1.0;
+/// Strength of the final rate-distortion choice of codes, 1 being the price that the step size implies.
+pub(crate) const REFINEMENT: f32 = 0.25;
 /// Steps between two looks at the size.
 pub(crate) const RESIZE_STEPS: u64 = 10;
 /// Largest factor by which one such look changes the quantiser's steps.

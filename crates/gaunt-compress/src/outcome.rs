@@ -81,7 +81,7 @@ impl Run<'_> {
                 return Ok((graph, bytes));
             }
             self.step_size *= 1.003 * (bytes as f64 / limit) as f32;
-            self.requantize();
+            self.round();
         }
     }
 

@@ -221,9 +221,14 @@ impl<'a> Run<'a> {
 
     /// Rounds the latent weights and gives the network what they stand for.
     fn quantize(&mut self) {
+        self.round();
+        self.upload();
+    }
+
+    /// Rounds the latent weights.
+    pub(crate) fn round(&mut self) {
         let global = self.step_size;
         self.layers.par_iter_mut().for_each(|layer| layer.quantize(global));
-        self.upload();
     }
 
     /// Gives the network the weights that the codes stand for.
@@ -234,11 +239,6 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Rounds the latent weights from scratch, with rate models fitted to the step.
-    pub(crate) fn requantize(&mut self) {
-        let global = self.step_size;
-        self.layers.par_iter_mut().for_each(|layer| layer.requantize(global));
-    }
 
     /// Moves the quantiser's steps towards those at which the file has `target` bytes, by a factor of at most
     /// `limit`.
@@ -264,13 +264,14 @@ impl<'a> Run<'a> {
     /// Finds the steps at which a file of the latent weights as they are has `bytes` bytes.
     pub(crate) fn solve(&mut self, bytes: f64) {
         for round in 1..=SOLVE_ROUNDS {
-            self.requantize();
+            self.round();
             if round % CALIBRATE_ROUNDS == 0 {
+                self.layers.par_iter_mut().for_each(Layer::refit);
                 self.size.calibrate(&self.layers);
             }
             self.resize(bytes, 2.0);
         }
-        self.requantize();
+        self.round();
     }
 
     /// Puts the dense weights back.
@@ -307,7 +308,8 @@ impl<'a> Run<'a> {
         let budget = &self.options.budget;
         let smaller = self.best.as_ref().is_none_or(|(best, _)| bytes < *best);
         if budget.max_drop.is_some() && budget.holds(self.parameters, bytes as usize, drop) && smaller {
-            let snapshot = self.snapshot();
+            let mut snapshot = self.snapshot();
+            snapshot.insert(BEST_BYTES, vec![bytes.to_bits()]);
             observer.save(Snapshot::Best, &snapshot)?;
             self.best = Some((bytes, snapshot));
         }
@@ -367,6 +369,18 @@ impl<'a> Run<'a> {
         checkpoint
     }
 
+    /// Takes up the best state that a run had kept when it stopped.
+    ///
+    /// # Errors
+    /// If it is of another kind of run.
+    pub fn restore_best(&mut self, checkpoint: Option<Checkpoint>) -> Result<(), CompressError> {
+        self.best = match checkpoint {
+            Some(checkpoint) => Some((checkpoint_bytes(&checkpoint)?, checkpoint)),
+            None => None,
+        };
+        Ok(())
+    }
+
     /// Takes up a snapshot, so that the run goes on as if it had never stopped.
     ///
     /// # Errors
@@ -406,6 +420,13 @@ impl<'a> Run<'a> {
         self.last_good = Some(checkpoint.clone());
         Ok(())
     }
+}
+
+/// Entry of the estimated size in the snapshot of the best state.
+const BEST_BYTES: &str = "run.best_bytes";
+
+fn checkpoint_bytes(checkpoint: &Checkpoint) -> Result<f64, CompressError> {
+    Ok(f64::from_bits(checkpoint.scalar(BEST_BYTES)?))
 }
 
 /// Watches the training loss.

@@ -33,6 +33,8 @@ pub struct Provenance {
     pub seed: u64,
     /// Parameters of the original network; 0 if not known.
     pub parameters: u64,
+    /// Those of them that are weights of convolutions and linear layers.
+    pub weights: u64,
     /// Top-1 of the original and of this network on the same images, in per cent.
     pub accuracy: Option<[f32; 2]>,
 }
@@ -68,6 +70,7 @@ const SEED: u64 = 5;
 const PARAMETERS: u64 = 6;
 const ACCURACY: u64 = 7;
 const GOLDEN: u64 = 8;
+const WEIGHTS: u64 = 9;
 
 impl Metadata {
     pub(crate) fn write(&self) -> Vec<u8> {
@@ -80,7 +83,7 @@ impl Metadata {
                 out.bytes(&body.0);
             }
         };
-        let Provenance { tool, recipe, seed, parameters, accuracy } = &self.provenance;
+        let Provenance { tool, recipe, seed, parameters, weights, accuracy } = &self.provenance;
         entry(NORMALIZATION, !self.mean.is_empty(), &|body| {
             self.mean.iter().chain(&self.std).for_each(|&float| body.float(float));
         });
@@ -91,6 +94,7 @@ impl Metadata {
         entry(RECIPE, !recipe.is_empty(), &|body| body.0.extend(recipe.as_bytes()));
         entry(SEED, *seed != 0, &|body| body.number(*seed));
         entry(PARAMETERS, *parameters != 0, &|body| body.number(*parameters));
+        entry(WEIGHTS, *weights != 0, &|body| body.number(*weights));
         entry(ACCURACY, accuracy.is_some(), &|body| accuracy.iter().flatten().for_each(|&float| body.float(float)));
         entry(GOLDEN, self.golden.is_some(), &|body| {
             if let Some(golden) = &self.golden {
@@ -125,6 +129,7 @@ impl Metadata {
                 RECIPE => metadata.provenance.recipe = text(&mut body)?,
                 SEED => metadata.provenance.seed = body.number()?,
                 PARAMETERS => metadata.provenance.parameters = body.number()?,
+                WEIGHTS => metadata.provenance.weights = body.number()?,
                 ACCURACY => metadata.provenance.accuracy = Some([body.float()?, body.float()?]),
                 GOLDEN => metadata.golden = Some(golden(&mut body)?),
                 // An entry of a later version: it may be skipped.
@@ -171,6 +176,7 @@ mod tests {
                 recipe: "joint".into(),
                 seed: 7,
                 parameters: 273_850,
+                weights: 270_896,
                 accuracy: Some([91.73, 91.0]),
             },
             golden: Some(Golden { seed: 3, outputs: vec![1.5, f32::MIN_POSITIVE] }),

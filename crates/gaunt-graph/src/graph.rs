@@ -170,7 +170,8 @@ impl Graph {
     pub fn validate(&self) -> Result<(), GraphError> {
         let mut made = self.check_sources()?;
         for node in &self.nodes {
-            let inputs = node.inputs.iter().map(|&id| self.made_shape(id, &made, node)).collect::<Result<Vec<_>, _>>()?;
+            let inputs =
+                node.inputs.iter().map(|&id| self.made_shape(id, &made, node)).collect::<Result<Vec<_>, _>>()?;
             let shapes = node.op.output_shapes(&inputs).map_err(|reason| GraphError::Shape {
                 node: node.name.clone(),
                 op: node.op.name(),

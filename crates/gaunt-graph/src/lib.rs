@@ -23,6 +23,8 @@
 extern crate alloc;
 
 mod graph;
+#[cfg(any(feature = "onnx", feature = "weights"))]
+mod half;
 #[cfg(feature = "onnx")]
 pub mod onnx;
 mod op;
@@ -36,7 +38,8 @@ pub mod zoo;
 
 pub use graph::{Graph, GraphError, Node, Value, ValueId, WeightRef};
 pub use op::{
-    Binary, Conv, NearestRounding, Op, PadMode, Pool, Reduction, Resize, ResizeCoordinates, ResizeMode, SliceAxis, Unary,
+    Binary, Conv, NearestRounding, Op, PadMode, Pool, Reduction, Resize, ResizeCoordinates, ResizeMode, SliceAxis,
+    Unary,
 };
 pub use quantize::{log_scale, nearest_log_scale};
 pub use shape::{Dim, Shape, ShapeError};

@@ -42,7 +42,9 @@ pub enum TensorError {
     #[error("a tensor of shape {0:?} is too large")]
     Overflow(Vec<usize>),
     /// Neither one scale nor one per output channel.
-    #[error("a tensor of shape {shape:?} takes 1 scale or one for each index of its first axis, but {found} were given")]
+    #[error(
+        "a tensor of shape {shape:?} takes 1 scale or one for each index of its first axis, but {found} were given"
+    )]
     Scales {
         /// The shape.
         shape: Vec<usize>,
@@ -128,10 +130,16 @@ impl Tensor {
         let mut shape = self.shape.clone();
         shape[axis] = indices.len();
         let data = match &self.data {
-            Data::Floats(floats) => Data::Floats(picked.flat_map(|at| floats[at..at + inner].iter().copied()).collect()),
+            Data::Floats(floats) => {
+                Data::Floats(picked.flat_map(|at| floats[at..at + inner].iter().copied()).collect())
+            }
             Data::Codes { codes, scales } => Data::Codes {
                 codes: picked.flat_map(|at| codes[at..at + inner].iter().copied()).collect(),
-                scales: if axis == 0 && scales.len() > 1 { indices.iter().map(|&i| scales[i]).collect() } else { scales.clone() },
+                scales: if axis == 0 && scales.len() > 1 {
+                    indices.iter().map(|&i| scales[i]).collect()
+                } else {
+                    scales.clone()
+                },
             },
         };
         Self { shape, data }

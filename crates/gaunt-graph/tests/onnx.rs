@@ -9,8 +9,11 @@ use gaunt_graph::{
 use gaunt_testing::{operator_cases, operator_models};
 use onnx_rs::ast;
 
-/// Operators with the shapes of their outputs, and all parameters: what a round trip must keep.
-fn summary(graph: &Graph) -> (Vec<(Op, Vec<Vec<Dim>>)>, Vec<Tensor>) {
+/// An operator with the shapes of its outputs.
+type Shaped = (Op, Vec<Vec<Dim>>);
+
+/// What a round trip must keep: operators with their shapes, and the parameters in the order of their use.
+fn summary(graph: &Graph) -> (Vec<Shaped>, Vec<Tensor>) {
     let shapes = |outputs: &[gaunt_graph::ValueId]| outputs.iter().map(|&id| graph.value(id).shape.clone()).collect();
     let nodes = graph.nodes.iter().map(|node| (node.op.clone(), shapes(&node.outputs))).collect();
     let inputs = graph.nodes.iter().flat_map(|node| &node.inputs);

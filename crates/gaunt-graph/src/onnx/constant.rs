@@ -77,6 +77,19 @@ impl Affine {
         quotient.ok_or_else(|| Reason("shape arithmetic divides a batch size with a remainder".into()))
     }
 
+    /// The remainder, with the sign of the divisor.
+    pub fn modulo(self, divisor: Self) -> Outcome<Self> {
+        let (Some(a), Some(b)) = (self.as_number(), divisor.as_number()) else {
+            // What divides without a remainder for every batch leaves nothing; the rest is refused.
+            return self.div(divisor).map(|_| Self::number(0));
+        };
+        match a.checked_rem(b) {
+            Some(rest) if rest != 0 && (rest < 0) != (b < 0) => Ok(Self::number(rest + b)),
+            Some(rest) => Ok(Self::number(rest)),
+            None => fail!("shape arithmetic divides {a} by {b}"),
+        }
+    }
+
     /// Sign of `self - other` if it is the same for all batch sizes.
     fn compare(self, other: Self) -> Outcome<core::cmp::Ordering> {
         use core::cmp::Ordering::{Equal, Greater, Less};
@@ -247,6 +260,10 @@ mod tests {
         let double = BATCH.mul(number(6)).unwrap().div(number(3)).unwrap();
         assert_eq!(double, Affine { times: 2, plus: 0 });
         assert_eq!(double.div(BATCH).unwrap(), number(2));
+        assert_eq!(double.modulo(number(2)).unwrap(), number(0));
+        assert_eq!(number(-7).modulo(number(4)).unwrap(), number(1));
+        assert_eq!(number(7).modulo(number(-4)).unwrap(), number(-1));
+        assert!(BATCH.modulo(number(2)).is_err());
         assert_eq!(BATCH.add(number(3)).unwrap().sub(BATCH).unwrap(), number(3));
         assert!(BATCH.mul(BATCH).is_err());
         assert!(BATCH.div(number(2)).is_err());

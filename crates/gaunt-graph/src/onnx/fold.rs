@@ -21,7 +21,8 @@ pub(super) fn fold(op: &Op, inputs: &[&Constant], shapes: &[Vec<usize>]) -> Outc
         _ => match first {
             Constant::Floats(_) => {
                 let floats = inputs.iter().map(|c| c.to_floats()).collect::<Outcome<Vec<_>>>()?;
-                layout(op, &floats.iter().collect::<Vec<_>>(), shapes).map(|a| a.into_iter().map(Constant::Floats).collect())
+                layout(op, &floats.iter().collect::<Vec<_>>(), shapes)
+                    .map(|a| a.into_iter().map(Constant::Floats).collect())
             }
             Constant::Ints(_) => {
                 let ints: Option<Vec<_>> = inputs.iter().map(|c| as_ints(c)).collect();
@@ -135,7 +136,9 @@ fn binary(op: Binary, a: &Constant, b: &Constant, shape: &[usize]) -> Outcome<Op
 fn choose(condition: &Constant, a: &Constant, b: &Constant, shape: &[usize]) -> Outcome<Constant> {
     let condition = condition.to_floats()?.expand(shape);
     match (a, b) {
-        (Constant::Ints(a), Constant::Ints(b)) => Ok(Constant::Ints(pick(&condition, &a.expand(shape), &b.expand(shape)))),
+        (Constant::Ints(a), Constant::Ints(b)) => {
+            Ok(Constant::Ints(pick(&condition, &a.expand(shape), &b.expand(shape))))
+        }
         (Constant::Floats(a), Constant::Floats(b)) => {
             Ok(Constant::Floats(pick(&condition, &a.expand(shape), &b.expand(shape))))
         }

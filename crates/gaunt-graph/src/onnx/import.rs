@@ -160,7 +160,9 @@ impl<'a> Importer<'a> {
             Dimension::Value(size) if *size > 0 && !(batched && axis == 0) => Ok(Dim::Fixed(*size as usize)),
             _ if axis == 0 => Ok(Dim::Batch(1)),
             Dimension::Param(name) if !name.is_empty() => {
-                fail!("axis {axis} has the variable size `{name}`; only the batch may vary, so export with a fixed size")
+                fail!(
+                    "axis {axis} has the variable size `{name}`; only the batch may vary, so export with a fixed size"
+                )
             }
             _ => fail!("axis {axis} has no fixed size; only the batch may vary, so export with a fixed size"),
         };
@@ -240,7 +242,8 @@ impl<'a> Importer<'a> {
 
     fn finish(mut self, outputs: &'a [ValueInfo<'a>]) -> Result<Graph, OnnxError> {
         for output in outputs {
-            let item = self.items.get(output.name).cloned().ok_or_else(|| OnnxError::Output(output.name.to_string()))?;
+            let item =
+                self.items.get(output.name).cloned().ok_or_else(|| OnnxError::Output(output.name.to_string()))?;
             let id = self.parameter(&item);
             let id = id.map_err(|Reason(reason)| OnnxError::Tensor { name: output.name.to_string(), reason })?;
             let is_computed = self.graph.value(id).tensor.is_none() && !self.graph.inputs.contains(&id);

@@ -10,6 +10,7 @@ use super::{
     error::{Outcome, Reason, fail},
     external::External,
 };
+use crate::half::half_to_float;
 
 /// Decodes a tensor; its declared size must match the bytes that are there.
 pub(super) fn decode(tensor: &TensorProto<'_>, external: &External) -> Result<Constant, OnnxError> {
@@ -28,7 +29,9 @@ fn decode_unnamed(tensor: &TensorProto<'_>, external: &External) -> Outcome<Cons
     };
     let source = Source { tensor, raw: raw.as_deref(), count };
     let constant = match tensor.data_type() {
-        DataType::Float => Constant::Floats(Array { shape, data: source.elements(f32::from_le_bytes, |t| t.as_f32())? }),
+        DataType::Float => {
+            Constant::Floats(Array { shape, data: source.elements(f32::from_le_bytes, |t| t.as_f32())? })
+        }
         DataType::Double => floats(shape, source.elements(f64::from_le_bytes, |t| t.as_f64())?, |x| x as f32),
         DataType::Float16 => floats(shape, source.bits16()?, half_to_float),
         DataType::Bfloat16 => floats(shape, source.bits16()?, |bits| f32::from_bits(u32::from(bits) << 16)),
@@ -121,48 +124,19 @@ fn ints<T: Into<i64>>(shape: Vec<usize>, data: Vec<T>) -> Constant {
     Constant::Ints(Array { shape, data: data.into_iter().map(|x| Affine::number(x.into())).collect() })
 }
 
-/// IEEE 754 binary16 to binary32, exactly.
-fn half_to_float(bits: u16) -> f32 {
-    let sign = u32::from(bits & 0x8000) << 16;
-    let (exponent, mantissa) = (u32::from(bits >> 10 & 0x1f), u32::from(bits & 0x3ff));
-    match exponent {
-        // Zero and subnormals: multiples of 2^-24.
-        0 => f32::from_bits(sign | (mantissa as f32 / 16_777_216.0).to_bits()),
-        31 => f32::from_bits(sign | 0x7f80_0000 | mantissa << 13),
-        _ => f32::from_bits(sign | (exponent + 112) << 23 | mantissa << 13),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn halves_convert_exactly() {
-        let cases = [
-            (0x0000, 0.0),
-            (0x8000, -0.0),
-            (0x3c00, 1.0),
-            (0xc000, -2.0),
-            (0x7bff, 65504.0),
-            (0x0001, 5.960_464_5e-8),
-            (0x0400, 6.103_515_6e-5),
-            (0x7c00, f32::INFINITY),
-        ];
-        for (bits, wanted) in cases {
-            assert_eq!(half_to_float(bits).to_bits(), f32::to_bits(wanted), "{bits:#06x}");
-        }
-        assert!(half_to_float(0x7e00).is_nan());
-    }
-
-    #[test]
     fn declared_sizes_must_match_the_bytes() {
-        let decode = |dims, bytes: &[u8]| {
-            decode(&TensorProto::from_raw("w", dims, DataType::Float, bytes), &External::None)
-        };
+        let decode =
+            |dims, bytes: &[u8]| decode(&TensorProto::from_raw("w", dims, DataType::Float, bytes), &External::None);
         assert!(decode(vec![2], &[0; 8]).is_ok());
         assert!(decode(vec![0], &[]).is_ok());
-        for (dims, length) in [(vec![2], 7), (vec![2], 12), (vec![i64::MAX], 8), (vec![-1], 4), (vec![1 << 40, 1 << 40], 4)] {
+        for (dims, length) in
+            [(vec![2], 7), (vec![2], 12), (vec![i64::MAX], 8), (vec![-1], 4), (vec![1 << 40, 1 << 40], 4)]
+        {
             assert!(matches!(decode(dims, &vec![0; length]), Err(OnnxError::Tensor { .. })));
         }
     }

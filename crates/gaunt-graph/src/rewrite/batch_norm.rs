@@ -53,8 +53,10 @@ impl Affine {
         let floats = |input: usize| Some(graph.value(*node.inputs.get(input)?).tensor.as_ref()?.to_floats());
         let (gamma, beta, mean, variance) = (floats(1)?, floats(2)?, floats(3)?, floats(4)?);
         let deviation = variance.iter().map(|&v| libm::sqrt(f64::from(v) + f64::from(epsilon)));
-        let factors: Vec<f64> = gamma.iter().zip(deviation).map(|(&gamma, deviation)| f64::from(gamma) / deviation).collect();
-        let offsets = beta.iter().zip(&mean).zip(&factors).map(|((&b, &m), factor)| f64::from(b) - f64::from(m) * factor);
+        let factors: Vec<f64> =
+            gamma.iter().zip(deviation).map(|(&gamma, deviation)| f64::from(gamma) / deviation).collect();
+        let offsets =
+            beta.iter().zip(&mean).zip(&factors).map(|((&b, &m), factor)| f64::from(b) - f64::from(m) * factor);
         Some(Self { offsets: offsets.collect(), factors })
     }
 }
@@ -101,7 +103,8 @@ fn scale_channels(tensor: &Tensor, factors: &[f64]) -> Result<Tensor, crate::Ten
     match tensor.data() {
         Data::Floats(floats) => {
             let channels = floats.chunks(per_channel).zip(factors);
-            let scaled = channels.flat_map(|(channel, factor)| channel.iter().map(move |&w| (f64::from(w) * factor) as f32));
+            let scaled =
+                channels.flat_map(|(channel, factor)| channel.iter().map(move |&w| (f64::from(w) * factor) as f32));
             Tensor::new(shape, scaled.collect())
         }
         Data::Codes { codes, scales } => {
@@ -109,7 +112,15 @@ fn scale_channels(tensor: &Tensor, factors: &[f64]) -> Result<Tensor, crate::Ten
             let scaled = factors.iter().enumerate().map(|(channel, factor)| (scale_of(channel) * factor.abs()) as f32);
             let channels = codes.chunks(per_channel).zip(factors);
             let turned = channels.flat_map(|(channel, &factor)| {
-                channel.iter().map(move |&code| if factor < 0.0 { code.wrapping_neg() } else if factor == 0.0 { 0 } else { code })
+                channel.iter().map(move |&code| {
+                    if factor < 0.0 {
+                        code.wrapping_neg()
+                    } else if factor == 0.0 {
+                        0
+                    } else {
+                        code
+                    }
+                })
             });
             let turned = turned.collect();
             // A channel that batch norm switches off has no codes; its scale must stay positive.

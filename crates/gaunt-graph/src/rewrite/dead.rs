@@ -58,7 +58,8 @@ impl Path {
             match &node.op {
                 Op::Conv(conv) if conv.groups == 1 => return path.ends_at(graph, uses, reader),
                 Op::Linear => return path.ends_at(graph, uses, reader),
-                Op::Conv(conv) if is_depthwise(graph, reader, conv.groups) && has_own_constants(graph, uses, reader) => {}
+                Op::Conv(conv)
+                    if is_depthwise(graph, reader, conv.groups) && has_own_constants(graph, uses, reader) => {}
                 Op::Reshape { .. } => path.fan *= flattened(graph, reader)?,
                 op if keeps_channels(op) => {}
                 _ => return None,
@@ -79,7 +80,8 @@ impl Path {
         let (Some(empty), Some(unread)) = (self.empty_outputs(graph), self.unread_inputs(graph)) else { return 0 };
         let mut constants = vec![None; channels];
         for channel in 0..channels {
-            constants[channel] = if unread[channel] { Some(0.0) } else { self.constant(graph, channel, empty[channel]) };
+            constants[channel] =
+                if unread[channel] { Some(0.0) } else { self.constant(graph, channel, empty[channel]) };
         }
         let kept: Vec<usize> = (0..channels).filter(|&channel| constants[channel].is_none()).collect();
         // A layer without any channel is no layer; one stays for form.
@@ -93,7 +95,8 @@ impl Path {
         for &node in &self.between {
             keep_between(graph, node, &kept, channels);
         }
-        let columns: Vec<usize> = kept.iter().flat_map(|&channel| channel * self.fan..(channel + 1) * self.fan).collect();
+        let columns: Vec<usize> =
+            kept.iter().flat_map(|&channel| channel * self.fan..(channel + 1) * self.fan).collect();
         keep_inputs(graph, self.consumer, &columns);
         channels - kept.len()
     }
@@ -129,7 +132,9 @@ impl Path {
                 Op::Unary(unary) => apply(*unary, value)?,
                 Op::Conv(_) if value == 0.0 => bias_at(graph, node, channel),
                 Op::Conv(_) => return None,
-                Op::AveragePool { pool, count_include_pad: true } if value != 0.0 && pool.pads != [0; 4] => return None,
+                Op::AveragePool { pool, count_include_pad: true } if value != 0.0 && pool.pads != [0; 4] => {
+                    return None;
+                }
                 _ => value,
             };
         }
@@ -148,7 +153,8 @@ impl Path {
         let floats = weight.to_floats();
         let biases = (0..outputs).map(|output| {
             let row = &floats[output * inputs * taps..][..inputs * taps];
-            let terms = row.iter().enumerate().map(|(i, &w)| f64::from(w) * constants[i / taps / self.fan].unwrap_or(0.0));
+            let terms =
+                row.iter().enumerate().map(|(i, &w)| f64::from(w) * constants[i / taps / self.fan].unwrap_or(0.0));
             (bias_at(graph, self.consumer, output) + terms.sum::<f64>()) as f32
         });
         let biases: Vec<f32> = biases.collect();

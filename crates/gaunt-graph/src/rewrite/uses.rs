@@ -14,7 +14,8 @@ pub(super) struct Uses {
 impl Uses {
     pub(super) fn of(graph: &Graph) -> Self {
         let count = graph.values.len();
-        let mut uses = Self { producers: vec![None; count], consumers: vec![Vec::new(); count], outputs: vec![false; count] };
+        let mut uses =
+            Self { producers: vec![None; count], consumers: vec![Vec::new(); count], outputs: vec![false; count] };
         for (index, node) in graph.nodes.iter().enumerate() {
             node.inputs.iter().for_each(|input| uses.consumers[input.index()].push(index));
             node.outputs.iter().for_each(|output| uses.producers[output.index()] = Some(index));

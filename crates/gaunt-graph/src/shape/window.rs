@@ -46,8 +46,8 @@ pub(super) fn pool(pool: &Pool, x: &[Dim]) -> Rule {
         pads: [pool.pads[axis], pool.pads[axis + 2]],
     };
     let windows = [window(0, height), window(1, width)];
-    windows.iter().try_for_each(Window::check_pool_padding)?;
     let [height, width] = [windows[0].count(pool.ceil)?, windows[1].count(pool.ceil)?];
+    windows.iter().try_for_each(Window::check_pool_padding)?;
     Ok(vec![batch, Dim::Fixed(channels), Dim::Fixed(height), Dim::Fixed(width)])
 }
 

@@ -63,8 +63,7 @@ impl Builder {
         if bias {
             ids.push(self.uniform(path, "bias", vec![outputs], inputs * taps)?);
         }
-        let conv =
-            Conv { kernel: [kernel; 2], stride: [stride; 2], pads: [pad; 4], dilation: [1; 2], groups };
+        let conv = Conv { kernel: [kernel; 2], stride: [stride; 2], pads: [pad; 4], dilation: [1; 2], groups };
         self.graph.add_node(path, Op::Conv(conv), &ids)
     }
 

@@ -47,7 +47,14 @@ pub(super) fn v2(b: &mut Builder, x: ValueId, classes: usize) -> Built {
 }
 
 /// Expand, filter each channel, project without activation; add the input where the map keeps its size.
-fn inverted_residual(b: &mut Builder, path: &str, x: ValueId, expansion: usize, channels: usize, stride: usize) -> Built {
+fn inverted_residual(
+    b: &mut Builder,
+    path: &str,
+    x: ValueId,
+    expansion: usize,
+    channels: usize,
+    stride: usize,
+) -> Built {
     let at = |module: &str| format!("{path}.{module}");
     let inputs = b.size(x, 1);
     let mut y = b.conv(&at("conv1"), x, expansion * inputs, Square::same(1))?;

@@ -103,7 +103,9 @@ pub enum ZooError {
     #[error("the input has {0} channels; a network takes 1 to {MAX_CHANNELS}")]
     Channels(usize),
     /// Images that are too small or too large.
-    #[error("images of {height} x {width} do not fit {arch}; it takes {min} x {min} to {MAX_SIDE} x {MAX_SIDE}, so resize them")]
+    #[error(
+        "images of {height} x {width} do not fit {arch}; it takes {min} x {min} to {MAX_SIDE} x {MAX_SIDE}, so resize them"
+    )]
     Side {
         /// The architecture.
         arch: Arch,
@@ -152,7 +154,7 @@ impl FromStr for Arch {
 
     fn from_str(name: &str) -> Result<Self, ZooError> {
         let unknown = || {
-            let known = ENTRIES.map(|entry| entry.name).join(", ");
+            let known = ENTRIES.each_ref().map(|entry| entry.name).join(", ");
             ZooError::Unknown { name: name.to_owned(), known }
         };
         ENTRIES.iter().find(|entry| entry.name == name).map(|entry| entry.arch).ok_or_else(unknown)

@@ -35,26 +35,41 @@ impl RunDir {
     /// Opens the folder of a run that writes `out`; `config` is everything that decides its result. With
     /// `--resume` the saved state comes back, if there is one.
     pub fn open(options: &RunOptions, out: &Path, config: &impl Serialize) -> Result<(Self, Option<Resumed>)> {
+        let run_dir = Self::create(options, out, config)?;
+        let (latest, best) = (run_dir.latest(), run_dir.folder.join(BEST));
+        if !latest.exists() {
+            return Ok((run_dir, None));
+        }
+        let best = if best.exists() { Some(Checkpoint::load(&best)?) } else { None };
+        let latest = Checkpoint::load(&latest)?;
+        Ok((run_dir, Some(Resumed { latest, best })))
+    }
+
+    /// Opens the folder without reading the saved state.
+    pub fn create(options: &RunOptions, out: &Path, config: &impl Serialize) -> Result<Self> {
         let folder = options.run_dir.clone().unwrap_or_else(|| beside(out));
         let at = || format!("{}", folder.display());
         fs::create_dir_all(&folder).with_context(at)?;
         let config = serde_json::to_string_pretty(config)?;
-        let resumed = match (options.resume, folder.join(LATEST).exists()) {
-            (true, true) => Some(resume(&folder, &config)?),
-            (false, true) if !options.force => bail!(
-                "{}: holds an unfinished run; go on with --resume, or forget it with --force",
-                folder.display()
-            ),
-            _ => None,
-        };
-        if resumed.is_none() {
+        let unfinished = folder.join(LATEST).exists();
+        if unfinished && !options.resume && !options.force {
+            bail!("{}: holds an unfinished run; go on with --resume, or forget it with --force", folder.display());
+        }
+        if unfinished && options.resume {
+            check_config(&folder.join(CONFIG), &config)?;
+        } else {
             for stale in [LATEST, BEST, METRICS] {
                 remove(&folder.join(stale))?;
             }
             super::output::write(&folder.join(CONFIG), config.as_bytes(), true)?;
         }
         let metrics = OpenOptions::new().create(true).append(true).open(folder.join(METRICS)).with_context(at)?;
-        Ok((Self { folder, metrics }, resumed))
+        Ok(Self { folder, metrics })
+    }
+
+    /// The file of the newest state.
+    pub fn latest(&self) -> PathBuf {
+        self.folder.join(LATEST)
     }
 
     /// Adds a line to `metrics.jsonl`.
@@ -66,7 +81,7 @@ impl RunDir {
 
     /// Keeps the newest state.
     pub fn save_latest(&self, checkpoint: &Checkpoint) -> Result<(), CheckpointError> {
-        checkpoint.save(&self.folder.join(LATEST))
+        checkpoint.save(&self.latest())
     }
 
     /// Keeps the best state.
@@ -88,9 +103,9 @@ fn beside(out: &Path) -> PathBuf {
     PathBuf::from(name)
 }
 
-fn resume(folder: &Path, config: &str) -> Result<Resumed> {
-    let path = folder.join(CONFIG);
-    let saved = fs::read_to_string(&path).with_context(|| format!("{}: cannot be read", path.display()))?;
+/// Fails if the run was started with other options.
+fn check_config(path: &Path, config: &str) -> Result<()> {
+    let saved = fs::read_to_string(path).with_context(|| format!("{}: cannot be read", path.display()))?;
     if saved != config {
         let difference = config.lines().zip(saved.lines()).find(|(now, then)| now != then);
         let (now, then) = difference.unwrap_or(("", ""));
@@ -101,9 +116,7 @@ fn resume(folder: &Path, config: &str) -> Result<Resumed> {
             now.trim()
         );
     }
-    let best = folder.join(BEST);
-    let best = if best.exists() { Some(Checkpoint::load(&best)?) } else { None };
-    Ok(Resumed { latest: Checkpoint::load(&folder.join(LATEST))?, best })
+    Ok(())
 }
 
 fn remove(path: &Path) -> Result<()> {

@@ -133,7 +133,11 @@ impl Exporter<'_> {
     fn clip(&mut self, node: &Node, min: f32, max: f32) {
         let mut inputs = self.inputs(node);
         for (name, bound, infinity) in [("min", min, f32::NEG_INFINITY), ("max", max, f32::INFINITY)] {
-            let input = if bound == infinity { String::new() } else { self.floats(&format!("{}/{name}", node.name), vec![], vec![bound]) };
+            let input = if bound == infinity {
+                String::new()
+            } else {
+                self.floats(&format!("{}/{name}", node.name), vec![], vec![bound])
+            };
             inputs.push(input);
         }
         self.named(node, "Clip", inputs, vec![]);
@@ -332,11 +336,8 @@ fn window_attributes(
     pads: [usize; 4],
     dilation: [usize; 2],
 ) -> Vec<Attribute<'static>> {
-    let mut attributes = vec![
-        ints("kernel_shape", signed(&kernel)),
-        ints("strides", signed(&stride)),
-        ints("pads", signed(&pads)),
-    ];
+    let mut attributes =
+        vec![ints("kernel_shape", signed(&kernel)), ints("strides", signed(&stride)), ints("pads", signed(&pads))];
     // `AveragePool` has dilations only from opset 19 on.
     if dilation != [1, 1] {
         attributes.push(ints("dilations", signed(&dilation)));

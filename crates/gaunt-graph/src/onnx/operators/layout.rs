@@ -42,7 +42,11 @@ pub(super) fn reshape<'a>(cx: &mut Importer<'a>, call: &Call<'a>) -> Outcome<Ite
     if let Some(axis) = rest {
         shape[axis] = quotient(&input, &shape)?;
     }
-    reshape_to(cx, x, shape)
+    let is_fixed = cx.fixed_batch.is_some();
+    reshape_to(cx, x, shape).map_err(|Reason(reason)| match is_fixed {
+        true => Reason(format!("{reason}; the file fixes the batch size, so export it with a variable one")),
+        false => Reason(reason),
+    })
 }
 
 /// A file with a fixed batch repeats it in the targets of its reshapes: there it becomes the batch again.
@@ -128,9 +132,29 @@ pub(super) fn transpose<'a>(cx: &mut Importer<'a>, call: &Call<'a>) -> Outcome<I
 }
 
 pub(super) fn concat<'a>(cx: &mut Importer<'a>, call: &Call<'a>) -> Outcome<Item> {
-    let inputs = call.all_inputs()?;
+    let mut inputs = call.all_inputs()?;
     let rank = cx.shape(&call.input(0)?).len();
-    cx.emit(Op::Concat { axis: call.axis(0, rank)? }, &inputs)
+    let axis = call.axis(0, rank)?;
+    if cx.fixed_batch == Some(1) && axis > 0 {
+        repeat_over_batch(cx, &mut inputs)?;
+    }
+    cx.emit(Op::Concat { axis }, &inputs)
+}
+
+/// In a file with batch 1, a constant row for each image, such as a class token, has lost its link to the batch.
+fn repeat_over_batch(cx: &mut Importer<'_>, inputs: &mut [Item]) -> Outcome<()> {
+    let first = |cx: &Importer<'_>, item: &Item| cx.shape(item).first().copied();
+    if !inputs.iter().any(|input| first(cx, input) == Some(Dim::Batch(1))) {
+        return Ok(());
+    }
+    for input in inputs {
+        if first(cx, input) == Some(Dim::Fixed(1)) {
+            let mut shape = cx.shape(input);
+            shape[0] = Dim::Batch(1);
+            *input = cx.emit(Op::Expand { shape }, std::slice::from_ref(input))?;
+        }
+    }
+    Ok(())
 }
 
 pub(super) fn split<'a>(cx: &mut Importer<'a>, call: &Call<'a>) -> Outcome<Vec<Item>> {

@@ -60,6 +60,7 @@ const OPERATORS: &[(&str, Translate)] = &[
     ("Max", One(|cx, call| elementwise::variadic(cx, call, Binary::Max))),
     ("MaxPool", One(window::max_pool)),
     ("Min", One(|cx, call| elementwise::variadic(cx, call, Binary::Min))),
+    ("Mod", One(sizes::modulo)),
     ("Mul", One(|cx, call| elementwise::binary(cx, call, Binary::Mul))),
     ("PRelu", One(|cx, call| elementwise::binary(cx, call, Binary::PRelu))),
     ("Pad", One(layout::pad)),

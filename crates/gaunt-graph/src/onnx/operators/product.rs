@@ -39,9 +39,7 @@ pub(super) fn matmul<'a>(cx: &mut Importer<'a>, call: &Call<'a>) -> Outcome<Item
         a = cx.emit(Op::Reshape { shape: vec![Dim::Fixed(1), size] }, &[a])?;
     }
     let product = match constant_matrix(cx, &b) {
-        Some(weight) if matches!(a, Item::Value(_)) => {
-            cx.emit(Op::Linear, &[a, Item::Weight(weight.transposed()?)])?
-        }
+        Some(weight) if matches!(a, Item::Value(_)) => cx.emit(Op::Linear, &[a, Item::Weight(weight.transposed()?)])?,
         _ => cx.emit(Op::MatMul, &[a, b])?,
     };
     // The axes that made matrices of vectors go again.

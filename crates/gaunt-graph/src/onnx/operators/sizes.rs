@@ -60,6 +60,19 @@ pub(super) fn constant_of_shape<'a>(cx: &mut Importer<'a>, call: &Call<'a>) -> O
     cx.emit(Op::Expand { shape }, &[value])
 }
 
+/// The remainder of sizes, with the sign of the divisor.
+pub(super) fn modulo<'a>(cx: &mut Importer<'a>, call: &Call<'a>) -> Outcome<Item> {
+    let (a, b) = (call.input(0)?, call.input(1)?);
+    let shape = known_result(cx, &a, &b)?;
+    let (Item::Weight(a), Item::Weight(b)) = (a, b) else {
+        return fail!("takes remainders at run time; only those of sizes are supported");
+    };
+    match (&a.constant, &b.constant) {
+        (Constant::Ints(a), Constant::Ints(b)) => Ok(cx.weight(Constant::Ints(a.zip(b, &shape, Affine::modulo)?))),
+        _ => fail!("takes remainders of floats; only those of sizes are supported"),
+    }
+}
+
 pub(super) fn equal<'a>(cx: &mut Importer<'a>, call: &Call<'a>) -> Outcome<Item> {
     let (a, b) = (call.input(0)?, call.input(1)?);
     let shape = known_result(cx, &a, &b)?;
@@ -136,4 +149,3 @@ pub(super) fn reduce_prod<'a>(cx: &mut Importer<'a>, call: &Call<'a>) -> Outcome
     let shape = if call.int("keepdims", 1) != 0 { vec![1; rank] } else { vec![] };
     Ok(cx.weight(Constant::Ints(Array { shape, data: vec![product] })))
 }
-

@@ -112,7 +112,6 @@ fn same(
     Ok(pads)
 }
 
-
 /// An attribute with a number for each spatial axis (or each side of both).
 fn list<const N: usize>(call: &Call<'_>, name: &str) -> Outcome<Option<[usize; N]>> {
     let Some(numbers) = call.ints(name) else { return Ok(None) };

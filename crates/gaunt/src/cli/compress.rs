@@ -1,0 +1,345 @@
+//! `gaunt compress`: from a trained network to one small file within a budget.
+
+use std::{fs, sync::Arc, time::Instant};
+
+use anyhow::{Context, Result};
+use gaunt_compress::{Budget, CompressError, Metrics, Observer, Options, Outcome, Overrides, Run, Snapshot, TrainingData};
+use gaunt_data::{Dataset, Normalization, Split};
+use gaunt_format::{Golden, Metadata, Model, Provenance};
+use gaunt_graph::Graph;
+use gaunt_train::{Checkpoint, CheckpointError, Device};
+use indicatif::ProgressBar;
+use serde::Serialize;
+
+use super::{
+    Ending,
+    args::Compress,
+    data,
+    inspect::{self, Report as FileReport},
+    interrupt, machine,
+    model::{self, Loaded},
+    output, print, progress,
+    run_dir::RunDir,
+    verify,
+};
+
+/// Which golden input files get.
+const GOLDEN_SEED: u32 = 1;
+
+/// Everything that decides the bytes of the result; kept in the run directory.
+#[derive(Debug, Serialize)]
+struct Config {
+    version: &'static str,
+    model: String,
+    model_bytes: u64,
+    data: String,
+    mean: Vec<f32>,
+    std: Vec<f32>,
+    target_size: Option<u64>,
+    target_ratio: Option<f64>,
+    max_drop: Option<f64>,
+    epochs: u32,
+    batch: u32,
+    method: String,
+    layers: String,
+    seed: u64,
+}
+
+/// What `--json` prints.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    /// The file.
+    pub out: String,
+    /// Whether the budget holds.
+    pub met: bool,
+    /// Accuracy on the validation split: the original, merely rounded to this size, and trained.
+    pub validation: Validation,
+    /// Accuracy on the test split: the original, and the written file read back.
+    pub test: Test,
+    /// What `gaunt inspect` says of the file.
+    #[serde(flatten)]
+    pub file: FileReport,
+    /// Wall time of this part of the run.
+    pub seconds: f64,
+}
+
+/// Accuracies on the validation split, in per cent.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Validation {
+    /// Of the original network.
+    pub original: f64,
+    /// Of the original rounded to the same size, without fine-tuning.
+    pub before_tuning: f64,
+    /// Of the file.
+    pub after_tuning: f64,
+}
+
+/// Accuracies on the test split, in per cent.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Test {
+    /// Of the original network.
+    pub original: f64,
+    /// Of the file.
+    pub file: f64,
+}
+
+/// Compresses, writes, checks and prints.
+pub fn compress(args: &Compress) -> Result<Ending> {
+    let device = machine::set_up(&args.run.machine)?;
+    interrupt::listen();
+    let loaded = model::load(&args.model, &args.data.input)?;
+    let report = compress_to_file(args, &loaded, &device)?;
+    print(&if args.run.json { serde_json::to_string(&report)? } else { text(&report) })?;
+    Ok(if report.met { Ending::Done } else { Ending::OverBudget })
+}
+
+/// Compresses a network that is loaded, and reports on the written file.
+pub fn compress_to_file(args: &Compress, loaded: &Loaded, device: &Device) -> Result<Report> {
+    let started = Instant::now();
+    let (source, seed) = (&args.data.data, args.run.seed);
+    let graph = &loaded.graph;
+    let shape = data::input_shape(graph)?;
+    let normalization = data::normalization(&args.data.input, loaded, source, shape, seed)?;
+    // A finished run leaves its output; going on with it is not overwriting it.
+    output::check(&args.out, args.run.force)?;
+    let train = data::read(source, Split::Train, shape, seed)?;
+    data::check_classes(&train, graph, source)?;
+    let options = options(args, loaded, &normalization, &train)?;
+    let config = config(args, loaded, &options)?;
+    let (run_dir, resumed) = RunDir::open(&args.run, &args.out, &config)?;
+    let validation = data::read(source, Split::Val, shape, seed)?;
+    let data = TrainingData { train: Arc::new(train), validation: Arc::new(validation) };
+
+    let mut observer = Terminal::new(run_dir);
+    let mut run = Run::new(graph, &data, &options, device, &mut observer)?;
+    if let Some(resumed) = resumed {
+        run.restore(&resumed.latest)?;
+        run.restore_best(resumed.best)?;
+        observer.notice("going on from the checkpoint");
+    }
+    if let Err(error) = run.train(&mut observer) {
+        observer.bar.finish_and_clear();
+        return Err(match error {
+            CompressError::Interrupted => anyhow::anyhow!("interrupted; the state is saved, go on with the same command and --resume"),
+            error => error.into(),
+        });
+    }
+    let outcome = run.finish(&mut observer)?;
+    observer.bar.finish_and_clear();
+
+    let bytes = file(&outcome, &options.metadata)?;
+    output::write(&args.out, &bytes, args.run.force)?;
+    observer.run_dir.finish()?;
+    let test = data::read(source, Split::Test, shape, seed)?;
+    let test = evaluate_file(args, loaded, &outcome, &data.validation, &test, &normalization, device)?;
+    let file = inspect::report(&bytes)?;
+    let Outcome { dense, before_tuning, after_tuning, .. } = outcome;
+    Ok(Report {
+        out: args.out.display().to_string(),
+        met: outcome.holds,
+        validation: Validation { original: dense, before_tuning, after_tuning },
+        test,
+        file,
+        seconds: started.elapsed().as_secs_f64(),
+    })
+}
+
+fn options(args: &Compress, loaded: &Loaded, normalization: &Normalization, train: &Dataset) -> Result<Options> {
+    let overrides = match &args.layers {
+        Some(path) => {
+            let text = fs::read_to_string(path).with_context(|| format!("{}: cannot be read", path.display()))?;
+            Overrides::parse(&text).with_context(|| format!("{}", path.display()))?
+        }
+        None => Overrides::default(),
+    };
+    let weights = loaded.graph.weights().into_iter().filter_map(|weight| loaded.graph.value(weight.value).tensor.as_ref());
+    let provenance = Provenance {
+        tool: format!("gaunt {}", env!("CARGO_PKG_VERSION")),
+        recipe: recipe(args),
+        seed: args.run.seed,
+        parameters: loaded.original_parameters() as u64,
+        weights: weights.map(|tensor| tensor.len() as u64).sum(),
+        accuracy: Some([0.0; 2]),
+    };
+    let outputs = loaded.graph.outputs.iter().map(|&id| loaded.graph.value(id).shape.iter().map(|dim| dim.at(1)).product::<usize>());
+    let metadata = Metadata {
+        mean: normalization.mean().to_vec(),
+        std: normalization.std().to_vec(),
+        classes: train.classes().to_vec(),
+        provenance,
+        golden: Some(Golden { seed: GOLDEN_SEED, outputs: vec![0.0; outputs.sum()] }),
+    };
+    let [_, height, width] = train.shape();
+    Ok(Options {
+        budget: Budget {
+            size: args.target_size.map(|size| size.0),
+            ratio: args.target_ratio,
+            max_drop: args.max_drop,
+        },
+        method: args.method,
+        overrides,
+        epochs: args.epochs,
+        batch: args.batch as usize,
+        seed: args.run.seed,
+        normalization: normalization.clone(),
+        augment: args.data.data.default_augment(height.min(width)),
+        metadata,
+    })
+}
+
+/// How the file was made, in a few words; it is kept in the file.
+fn recipe(args: &Compress) -> String {
+    let mut recipe = args.method.to_string();
+    if let Some(size) = args.target_size {
+        recipe += &format!(", size {}", size.0);
+    }
+    if let Some(ratio) = args.target_ratio {
+        recipe += &format!(", ratio {ratio}");
+    }
+    if let Some(drop) = args.max_drop {
+        recipe += &format!(", drop {drop}");
+    }
+    recipe + &format!(", {} epochs", args.epochs)
+}
+
+fn config(args: &Compress, loaded: &Loaded, options: &Options) -> Result<Config> {
+    Ok(Config {
+        version: env!("CARGO_PKG_VERSION"),
+        model: args.model.model.display().to_string(),
+        model_bytes: loaded.file_bytes,
+        data: args.data.data.to_string(),
+        mean: options.normalization.mean().to_vec(),
+        std: options.normalization.std().to_vec(),
+        target_size: options.budget.size,
+        target_ratio: options.budget.ratio,
+        max_drop: options.budget.max_drop,
+        epochs: args.epochs,
+        batch: args.batch,
+        method: args.method.to_string(),
+        layers: args.layers.as_ref().map(fs::read_to_string).transpose()?.unwrap_or_default(),
+        seed: args.run.seed,
+    })
+}
+
+/// The bytes of the file: the metadata that was planned, filled with what came out. Lengths do not change.
+fn file(outcome: &Outcome, planned: &Metadata) -> Result<Vec<u8>> {
+    let mut metadata = planned.clone();
+    metadata.provenance.accuracy = Some([outcome.dense as f32, outcome.after_tuning as f32]);
+    metadata.golden = Some(Golden { seed: GOLDEN_SEED, outputs: verify::golden_outputs(&outcome.graph, GOLDEN_SEED)? });
+    Ok(Model { graph: outcome.graph.clone(), metadata }.to_bytes()?)
+}
+
+/// Reads the file back: it must classify every validation image as the trainer's last evaluation did. Then measures it,
+/// and the original, on the test split.
+fn evaluate_file(
+    args: &Compress,
+    loaded: &Loaded,
+    outcome: &Outcome,
+    validation: &Dataset,
+    test: &Dataset,
+    normalization: &Normalization,
+    device: &Device,
+) -> Result<Test> {
+    let written: Graph = model::load_gaunt(&args.out)?.graph;
+    let again = predict(&written, validation, normalization, "checking the written file")?;
+    if let Some(image) = again.iter().zip(&outcome.predictions).position(|(now, then)| now != then) {
+        anyhow::bail!(
+            "{}: the file as read back classifies validation image {image} otherwise than the trainer did",
+            args.out.display()
+        );
+    }
+    let predictions = predict(&written, test, normalization, "evaluating the written file")?;
+    let spinner = progress::spinner("evaluating the original");
+    let mut network = gaunt_train::Network::new(&loaded.graph, device)?;
+    let original = gaunt_train::evaluate(&mut network, test, normalization)?.top1;
+    spinner.finish_and_clear();
+    Ok(Test { original, file: gaunt_compress::accuracy(&predictions, test) })
+}
+
+fn predict(graph: &Graph, images: &Dataset, normalization: &Normalization, what: &str) -> Result<Vec<usize>> {
+    let bar = progress::bar(images.len() as u64, what);
+    let predictions = gaunt_compress::predict(graph, images, normalization, &|done| bar.set_position(done as u64));
+    bar.finish_and_clear();
+    Ok(predictions?)
+}
+
+/// The result for people.
+pub fn text(report: &Report) -> String {
+    let Report { validation, test, file, .. } = report;
+    let original = 4 * file.parameters;
+    let mut text = inspect::text(file);
+    text += &format!(
+        "\n\n{:<12}{:>12}{:>16}{:>16}\n{:<12}{:>12}{:>16}{:>16}\n{:<12}{:>12}{:>14.2} %{:>14.2} %\n{:<12}{:>12}{:>14.2} %{:>16}\n{:<12}{:>12}{:>14.2} %{:>14.2} %",
+        "", "bytes", "validation", "test", "", "", "", "",
+        "original", original, validation.original, test.original,
+        "rounded", file.file_bytes, validation.before_tuning, "",
+        "trained", file.file_bytes, validation.after_tuning, test.file,
+    );
+    text += &format!(
+        "\n\n{}: {:.2}x smaller, {:.2} points lost on validation, {:.2} on test, in {:.0} s",
+        report.out,
+        file.file_ratio,
+        validation.original - validation.after_tuning,
+        test.original - test.file,
+        report.seconds
+    );
+    if !report.met {
+        text += "\nthe budget is not met; this is the best file that was found";
+    }
+    text
+}
+
+/// Shows a run on the terminal and keeps it on disk.
+struct Terminal {
+    run_dir: RunDir,
+    bar: ProgressBar,
+}
+
+impl Terminal {
+    fn new(run_dir: RunDir) -> Self {
+        Self { run_dir, bar: progress::spinner("") }
+    }
+}
+
+impl Observer for Terminal {
+    fn phase(&mut self, name: &str) {
+        self.bar.finish_and_clear();
+        self.bar = progress::spinner(name);
+    }
+
+    fn stepped(&mut self, done: u64, total: u64, loss: f64) {
+        if self.bar.length() != Some(total) {
+            self.bar.finish_and_clear();
+            self.bar = progress::bar(total, "compressing");
+            self.bar.reset_eta();
+        }
+        self.bar.set_position(done);
+        self.bar.set_prefix(format!("loss {loss:.3}"));
+    }
+
+    fn evaluated(&mut self, metrics: &Metrics) {
+        let line = format!(
+            "epoch {:5.1}  loss {:.4}  validation {:.2} % ({:+.2})  sparsity {:.1} %  about {} bytes",
+            metrics.epoch, metrics.loss, metrics.validation, -metrics.drop, 100.0 * metrics.sparsity, metrics.bytes
+        );
+        self.bar.suspend(|| eprintln!("{line}"));
+        if let Err(error) = self.run_dir.log(metrics) {
+            self.notice(&format!("metrics cannot be kept: {error:#}"));
+        }
+    }
+
+    fn notice(&mut self, text: &str) {
+        self.bar.suspend(|| eprintln!("{text}"));
+    }
+
+    fn save(&mut self, which: Snapshot, checkpoint: &Checkpoint) -> Result<(), CheckpointError> {
+        match which {
+            Snapshot::Latest => self.run_dir.save_latest(checkpoint),
+            Snapshot::Best => self.run_dir.save_best(checkpoint),
+        }
+    }
+
+    fn interrupted(&self) -> bool {
+        interrupt::asked()
+    }
+}

@@ -1,0 +1,208 @@
+//! `gaunt train`: a network of the zoo from scratch.
+
+use std::{sync::Arc, time::{Duration, Instant}};
+
+use anyhow::{Result, bail};
+use gaunt_data::{Dataset, Normalization, Split, open_split, OpenOptions};
+use gaunt_graph::{Graph, weights, zoo};
+use gaunt_train::{
+    Checkpoints, Device, Distillation, EpochMetrics, Network, Progress, TrainOptions, evaluate,
+    optim::Algorithm, schedule::Schedule,
+};
+use indicatif::ProgressBar;
+use serde::Serialize;
+
+use super::{
+    args::Train,
+    data, interrupt, machine,
+    model::{INFO_KEY, StateDictInfo},
+    output, print, progress,
+    run_dir::RunDir,
+};
+
+/// Time between checkpoints.
+const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(120);
+/// Share of label smoothing.
+const SMOOTHING: f32 = 0.1;
+
+#[derive(Serialize)]
+struct Config {
+    version: &'static str,
+    arch: String,
+    data: String,
+    epochs: u32,
+    batch: u32,
+    rate: f32,
+    decay: f32,
+    seed: u64,
+}
+
+/// What `--json` prints.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    out: String,
+    parameters: usize,
+    validation: f64,
+    test: f64,
+    seconds: f64,
+}
+
+/// Trains, writes and prints.
+pub fn train(args: &Train) -> Result<()> {
+    let device = machine::set_up(&args.run.machine)?;
+    interrupt::listen();
+    let report = train_to_file(args, &device)?;
+    print(&if args.run.json { serde_json::to_string(&report)? } else { text(&report) })
+}
+
+/// The result for people.
+pub fn text(report: &Report) -> String {
+    format!(
+        "{}: {} parameters, {:.2} % on validation, {:.2} % on test, in {:.0} s",
+        report.out, report.parameters, report.validation, report.test, report.seconds
+    )
+}
+
+/// Trains and writes.
+pub fn train_to_file(args: &Train, device: &Device) -> Result<Report> {
+    let started = Instant::now();
+    if args.out.extension().is_none_or(|extension| extension != "safetensors") {
+        bail!("{}: the ending must be .safetensors", args.out.display());
+    }
+    output::check(&args.out, args.run.force)?;
+    let (source, seed) = (&args.data.data, args.run.seed);
+    let read = |split| -> Result<Dataset> {
+        let size = args.data.input.size.map(|size| [size as usize; 2]);
+        Ok(open_split(source, split, &OpenOptions { size, seed, ..OpenOptions::default() })?)
+    };
+    let (training, validation) = (Arc::new(read(Split::Train)?), read(Split::Val)?);
+    let shape = training.shape();
+    let normalization = match data::from_flags(&args.data.input, shape[0])? {
+        Some(normalization) => normalization,
+        None => source.default_normalization(shape[0]).unwrap_or_else(|| Normalization::measure(&training)),
+    };
+    let graph = initial(args, training.classes().len(), shape)?;
+    let mut network = train_graph(args, &graph, &training, &validation, &normalization, device)?;
+    let trained = network.to_graph();
+    output::write(&args.out, &state_dict(args, &trained, shape, &normalization)?, args.run.force)?;
+    Ok(Report {
+        out: args.out.display().to_string(),
+        parameters: trained.parameter_count(),
+        validation: evaluate(&mut network, &validation, &normalization)?.top1,
+        test: evaluate(&mut network, &read(Split::Test)?, &normalization)?.top1,
+        seconds: started.elapsed().as_secs_f64(),
+    })
+}
+
+fn initial(args: &Train, classes: usize, shape: [usize; 3]) -> Result<Graph> {
+    let mut graph = zoo::build(args.arch, classes, shape, args.run.seed)?;
+    if let Some(path) = &args.init {
+        weights::load_into(&mut graph, &weights::read(path)?)?;
+    }
+    Ok(graph)
+}
+
+fn train_graph(
+    args: &Train,
+    graph: &Graph,
+    training: &Arc<Dataset>,
+    validation: &Dataset,
+    normalization: &Normalization,
+    device: &Device,
+) -> Result<Network> {
+    let config = Config {
+        version: env!("CARGO_PKG_VERSION"),
+        arch: args.arch.to_string(),
+        data: args.data.data.to_string(),
+        epochs: args.epochs,
+        batch: args.batch,
+        rate: args.rate,
+        decay: args.decay,
+        seed: args.run.seed,
+    };
+    let run_dir = RunDir::create(&args.run, &args.out, &config)?;
+    let [_, height, width] = training.shape();
+    let options = TrainOptions {
+        epochs: args.epochs as usize,
+        batch_size: args.batch as usize,
+        algorithm: Algorithm::SGD,
+        rate: args.rate,
+        schedule: Schedule::OneCycle,
+        weight_decay: args.decay,
+        smoothing: SMOOTHING,
+        distillation: Distillation { temperature: 1.0, weight: 0.0 },
+        seed: args.run.seed,
+        normalization: normalization.clone(),
+        augment: args.data.data.default_augment(height.min(width)),
+        checkpoints: Some(Checkpoints {
+            path: run_dir.latest(),
+            interval: CHECKPOINT_INTERVAL,
+            resume: args.run.resume,
+        }),
+    };
+    let mut network = Network::new(graph, device)?;
+    let mut terminal = Terminal { bar: progress::spinner("training"), run_dir };
+    let outcome = gaunt_train::train(&mut network, None, training, Some(validation), &options, &mut terminal)?;
+    terminal.bar.finish_and_clear();
+    if outcome.stopped {
+        bail!("interrupted; the state is saved, go on with the same command and --resume");
+    }
+    terminal.run_dir.finish()?;
+    Ok(network)
+}
+
+/// The trained weights under the names of PyTorch's state dicts, with what `eval` and `compress` need to know.
+fn state_dict(args: &Train, graph: &Graph, input: [usize; 3], normalization: &Normalization) -> Result<Vec<u8>> {
+    let info = StateDictInfo {
+        arch: args.arch.to_string(),
+        input,
+        mean: normalization.mean().to_vec(),
+        std: normalization.std().to_vec(),
+    };
+    Ok(weights::write_safetensors(graph, Some((INFO_KEY, &serde_json::to_string(&info)?)))?)
+}
+
+struct Terminal {
+    bar: ProgressBar,
+    run_dir: RunDir,
+}
+
+impl Progress for Terminal {
+    fn on_step(&mut self, step: u64, total: u64, loss: f64) {
+        if self.bar.length() != Some(total) {
+            self.bar.finish_and_clear();
+            self.bar = progress::bar(total, "training");
+        }
+        self.bar.set_position(step);
+        self.bar.set_prefix(format!("loss {loss:.3}"));
+    }
+
+    fn on_epoch(&mut self, metrics: &EpochMetrics) {
+        let validation = metrics.validation_top1.map_or(String::new(), |top1| format!("  validation {top1:.2} %"));
+        let EpochMetrics { epoch, loss, train_top1, .. } = metrics;
+        self.bar.suspend(|| eprintln!("epoch {epoch:3}  loss {loss:.4}  training {train_top1:.2} %{validation}"));
+        let line = EpochLine { epoch: *epoch, loss: *loss, train: *train_top1, validation: metrics.validation_top1 };
+        if let Err(error) = self.run_dir.log(&line) {
+            self.bar.suspend(|| eprintln!("metrics cannot be kept: {error:#}"));
+        }
+    }
+
+    fn on_rollback(&mut self, from: u64, to: u64, rate_share: f32) {
+        self.bar.suspend(|| {
+            eprintln!("the loss diverged at step {from}: going on from step {to} with {rate_share} times the learning rate");
+        });
+    }
+
+    fn should_stop(&self) -> bool {
+        interrupt::asked()
+    }
+}
+
+/// A line of `metrics.jsonl`.
+#[derive(Serialize)]
+struct EpochLine {
+    epoch: usize,
+    loss: f64,
+    train: f64,
+    validation: Option<f64>,
+}
