@@ -22,6 +22,8 @@ fn exp2_integer(exponent: i32) -> f32 {
 }
 
 #[rustfmt::skip]
+// The correctly rounded decimals, some of which a shorter one would name too.
+#[allow(clippy::excessive_precision)]
 const FRACTIONS: [f32; STEPS as usize] = [
     1.0, 1.0218972, 1.04427373, 1.06714046, 1.09050775, 1.1143868, 1.13878858, 1.1637249,
     1.18920708, 1.21524739, 1.24185777, 1.26905096, 1.29683959, 1.32523668, 1.35425556, 1.38390994,

@@ -1,1 +1,36 @@
-//! placeholder
+//! Training operators that are fast on a CPU, as an extension of burn.
+//!
+//! [`Maps`] are feature maps in the layout that their device likes best. On burn's CPU device that is *blocked*: `[B, C, H, W,
+//! 16]`, sixteen images side by side in a vector. A pixel of a channel is then one vector for any number of
+//! channels, and convolution, batch norm, activation and sums are vertical operations without tails or shuffles.
+//! On other devices maps are plain and the operators are made of burn's own, so that the same network trains everywhere.
+//!
+//! Operators are differentiable by burn's autodiff, and fused where memory traffic counts: batch norm and residual sums
+//! take their activation along. All are deterministic: the same bits for any number of threads.
+//!
+//! # Instruction sets
+//!
+//! AVX-512, AVX2 with FMA, and portable code, detected when the process starts ([`Isa`]). Results differ between them
+//! by rounding, since fused products are rounded once.
+//!
+//! # Limits
+//!
+//! `f32` only. Gradients of gradients are not computed. Pooling goes through burn's own operators.
+
+mod autodiff;
+mod backend;
+mod conv;
+mod geometry;
+mod lanes;
+mod layout;
+mod maps;
+mod norm;
+mod plain;
+mod pointwise;
+mod pool;
+
+pub use geometry::ConvGeometry;
+pub use lanes::{Isa, LANES};
+pub use maps::{Maps, activate, add, affine, average_pool, batch_norm, conv2d, global_average, max_pool};
+pub use pointwise::Activation;
+pub use pool::PoolGeometry;

@@ -1,9 +1,8 @@
 //! What flows along the edges of a graph at run time.
 
-use crate::{
-    kernels::Maps,
-    plain::{self, Plain},
-};
+use gaunt_kernels::Maps;
+
+use crate::plain::{self, Plain};
 
 /// A value: maps in the layout of the kernels, or a plain tensor. It is converted when an operator wants the other.
 #[derive(Clone, Debug)]

@@ -60,7 +60,7 @@ mod error;
 mod evaluate;
 mod execute;
 mod flow;
-mod kernels;
+
 pub mod loss;
 mod network;
 mod ops;

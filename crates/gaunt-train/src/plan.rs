@@ -3,7 +3,9 @@
 
 use gaunt_graph::{Binary, Graph, Node, Op, Unary, ValueId};
 
-use crate::{TrainError, kernels::Activation};
+use gaunt_kernels::Activation;
+
+use crate::TrainError;
 
 /// What is executed, in order.
 #[derive(Clone, Debug)]

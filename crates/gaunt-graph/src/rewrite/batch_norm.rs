@@ -29,11 +29,11 @@ fn fold_at(graph: &Graph, uses: &Uses, norm: usize) -> Option<(usize, usize)> {
     let layer_node = &graph.nodes[layer];
     let constant = |id: &ValueId| graph.value(*id).tensor.is_some();
     let &[_, weight, ref bias @ ..] = layer_node.inputs.as_slice() else { return None };
-    // A weight that two layers share cannot be scaled for one of them.
+    // Parameters that two layers share cannot be changed for one of them.
     let foldable = matches!(layer_node.op, Op::Conv(_) | Op::Linear)
         && uses.is_private(weight)
         && constant(&weight)
-        && bias.iter().all(constant)
+        && bias.iter().all(|id| constant(id) && uses.is_private(*id))
         && parameters.iter().all(constant);
     // Batch norm works on axis 1, a linear layer's channels are its last axis: they agree for matrices only.
     let agrees = !matches!(layer_node.op, Op::Linear) || graph.value(x).shape.len() == 2;
@@ -107,25 +107,28 @@ fn scale_channels(tensor: &Tensor, factors: &[f64]) -> Result<Tensor, crate::Ten
                 channels.flat_map(|(channel, factor)| channel.iter().map(move |&w| (f64::from(w) * factor) as f32));
             Tensor::new(shape, scaled.collect())
         }
-        Data::Codes { codes, scales } => {
-            let scale_of = |channel: usize| f64::from(scales[if scales.len() == 1 { 0 } else { channel }]);
-            let scaled = factors.iter().enumerate().map(|(channel, factor)| (scale_of(channel) * factor.abs()) as f32);
-            let channels = codes.chunks(per_channel).zip(factors);
-            let turned = channels.flat_map(|(channel, &factor)| {
-                channel.iter().map(move |&code| {
-                    if factor < 0.0 {
-                        code.wrapping_neg()
-                    } else if factor == 0.0 {
-                        0
-                    } else {
-                        code
-                    }
-                })
-            });
-            let turned = turned.collect();
-            // A channel that batch norm switches off has no codes; its scale must stay positive.
-            let scaled = scaled.map(|scale| if scale > 0.0 { scale } else { 1.0 }).collect();
-            Tensor::from_codes(shape, turned, scaled)
-        }
+        Data::Codes { codes, scales } => scale_codes(shape, codes, scales, factors),
     }
+}
+
+/// The codes with a scale for each channel that holds the factor; its sign goes into the codes.
+fn scale_codes(
+    shape: Vec<usize>,
+    codes: &[i32],
+    scales: &[f32],
+    factors: &[f64],
+) -> Result<Tensor, crate::TensorError> {
+    let per_channel = (codes.len() / factors.len().max(1)).max(1);
+    let old = scales.iter().cycle().take(factors.len());
+    let scaled: Vec<f32> = old.zip(factors).map(|(&old, factor)| (f64::from(old) * factor.abs()) as f32).collect();
+    let channels = codes.chunks(per_channel).zip(factors.iter().zip(&scaled));
+    let signed = channels.flat_map(|(channel, (&factor, &scale))| {
+        // A channel that batch norm switches off has no codes.
+        let sign = if scale == 0.0 { 0 } else { factor.signum() as i32 };
+        channel.iter().map(move |&code| code.wrapping_mul(sign))
+    });
+    let signed = signed.collect();
+    // Its scale must stay positive all the same.
+    let scales = scaled.iter().map(|&scale| if scale == 0.0 { 1.0 } else { scale }).collect();
+    Tensor::from_codes(shape, signed, scales)
 }

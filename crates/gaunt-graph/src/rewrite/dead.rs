@@ -9,9 +9,10 @@ use crate::{Data, Dim, Graph, Op, Reduction, Tensor, Unary, ValueId};
 /// constant is the bias) or that nobody reads (the next layer's weights for them are all zero), until none is left.
 /// Returns how many were removed.
 ///
-/// A channel is followed through activations, pooling, means over positions, flattening and depthwise convolutions to the one layer that
-/// reads it. A constant that is not zero moves into that layer's bias, which is exact unless the layer pads; then
-/// the channel stays. Channels that several layers share, as in residual sums, stay too.
+/// A channel is followed through activations, pooling, means over positions, flattening and depthwise convolutions
+/// (which may make it constant too) to the one layer that reads it. A constant that is not zero moves into that layer's
+/// bias, which is exact unless the layer pads; then the channel stays. Channels that several layers share, as in
+/// residual sums, stay too, and so does the last channel of a layer. Codes stay codes.
 pub fn drop_dead_channels(graph: &mut Graph) -> usize {
     let mut removed = 0;
     loop {
@@ -57,7 +58,8 @@ impl Path {
             }
             match &node.op {
                 Op::Conv(conv) if conv.groups == 1 => return path.ends_at(graph, uses, reader),
-                Op::Linear => return path.ends_at(graph, uses, reader),
+                // On more axes, a linear layer reads positions rather than channels.
+                Op::Linear if graph.value(value).shape.len() == 2 => return path.ends_at(graph, uses, reader),
                 Op::Conv(conv)
                     if is_depthwise(graph, reader, conv.groups) && has_own_constants(graph, uses, reader) => {}
                 Op::Reshape { .. } => path.fan *= flattened(graph, reader)?,
@@ -77,11 +79,10 @@ impl Path {
     /// Removes what is dead on this path; returns the number of channels.
     fn drop_dead(&self, graph: &mut Graph) -> usize {
         let Some(channels) = weight(graph, self.producer).map(|weight| weight.shape()[0]) else { return 0 };
-        let (Some(empty), Some(unread)) = (self.empty_outputs(graph), self.unread_inputs(graph)) else { return 0 };
+        let Some(unread) = self.unread_inputs(graph) else { return 0 };
         let mut constants = vec![None; channels];
         for channel in 0..channels {
-            constants[channel] =
-                if unread[channel] { Some(0.0) } else { self.constant(graph, channel, empty[channel]) };
+            constants[channel] = if unread[channel] { Some(0.0) } else { self.constant(graph, channel) };
         }
         let kept: Vec<usize> = (0..channels).filter(|&channel| constants[channel].is_none()).collect();
         // A layer without any channel is no layer; one stays for form.
@@ -101,15 +102,6 @@ impl Path {
         channels - kept.len()
     }
 
-    /// Which output channels of the producer have no weight.
-    fn empty_outputs(&self, graph: &Graph) -> Option<Vec<bool>> {
-        let weight = weight(graph, self.producer)?;
-        let channels = weight.shape()[0];
-        let nonzero = nonzero(weight);
-        let per_channel = nonzero.len() / channels.max(1);
-        Some((0..channels).map(|channel| !nonzero[channel * per_channel..][..per_channel].contains(&true)).collect())
-    }
-
     /// Which channels the consumer has no weight for.
     fn unread_inputs(&self, graph: &Graph) -> Option<Vec<bool>> {
         let weight = weight(graph, self.consumer)?;
@@ -122,24 +114,24 @@ impl Path {
     }
 
     /// The number that the consumer sees everywhere in a channel, if it is one that can be moved into its bias.
-    fn constant(&self, graph: &Graph, channel: usize, empty: bool) -> Option<f64> {
-        if !empty {
-            return None;
-        }
-        let mut value = bias_at(graph, self.producer, channel);
+    fn constant(&self, graph: &Graph, channel: usize) -> Option<f64> {
+        let mut value = is_empty_output(graph, self.producer, channel).then(|| bias_at(graph, self.producer, channel));
         for &node in &self.between {
             value = match &graph.nodes[node].op {
-                Op::Unary(unary) => apply(*unary, value)?,
-                Op::Conv(_) if value == 0.0 => bias_at(graph, node, channel),
-                Op::Conv(_) => return None,
-                Op::AveragePool { pool, count_include_pad: true } if value != 0.0 && pool.pads != [0; 4] => {
-                    return None;
+                Op::Unary(unary) => value.and_then(|value| apply(*unary, value)),
+                // A depthwise filter ends what came before if it or its input is zero.
+                Op::Conv(_) => {
+                    let zero = value == Some(0.0) || is_empty_output(graph, node, channel);
+                    zero.then(|| bias_at(graph, node, channel))
+                }
+                Op::AveragePool { pool, count_include_pad: true } if pool.pads != [0; 4] || pool.ceil => {
+                    value.filter(|&value| value == 0.0)
                 }
                 _ => value,
             };
         }
         let pads = matches!(&graph.nodes[self.consumer].op, Op::Conv(conv) if conv.pads != [0; 4]);
-        (value == 0.0 || !pads).then_some(value)
+        value.filter(|&value| value == 0.0 || !pads)
     }
 
     /// Adds what the removed channels contributed to the consumer's bias.
@@ -208,6 +200,18 @@ fn weight(graph: &Graph, node: usize) -> Option<&Tensor> {
     (weight.shape().len() >= 2).then_some(weight)
 }
 
+/// Whether all weights of an output channel are zero.
+fn is_empty_output(graph: &Graph, node: usize, channel: usize) -> bool {
+    weight(graph, node).is_some_and(|weight| {
+        let per_channel = weight.len() / weight.shape()[0].max(1);
+        let filter = channel * per_channel..(channel + 1) * per_channel;
+        match weight.data() {
+            Data::Floats(floats) => floats[filter].iter().all(|&w| w == 0.0),
+            Data::Codes { codes, .. } => codes[filter].iter().all(|&code| code == 0),
+        }
+    })
+}
+
 fn nonzero(tensor: &Tensor) -> Vec<bool> {
     match tensor.data() {
         Data::Floats(floats) => floats.iter().map(|&w| w != 0.0).collect(),
@@ -217,7 +221,7 @@ fn nonzero(tensor: &Tensor) -> Vec<bool> {
 
 fn bias_at(graph: &Graph, node: usize, channel: usize) -> f64 {
     let bias = graph.nodes[node].inputs.get(2).and_then(|&id| graph.value(id).tensor.as_ref());
-    bias.map_or(0.0, |bias| f64::from(bias.to_floats()[channel]))
+    bias.map_or(0.0, |bias| f64::from(bias.keep(0, &[channel]).to_floats()[0]))
 }
 
 fn set_bias(graph: &mut Graph, node: usize, floats: Vec<f32>) {

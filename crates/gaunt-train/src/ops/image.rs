@@ -1,10 +1,10 @@
 //! Operators on maps `[N, C, H, W]`, as the kernels compute them.
 
 use gaunt_graph::{Conv, Pool};
+use gaunt_kernels::{self as kernels, Activation, ConvGeometry, Maps, PoolGeometry};
 
 use crate::{
     flow::Flow,
-    kernels::{self, Activation, Maps},
     plain::{self, Plain},
 };
 
@@ -18,7 +18,9 @@ pub(crate) struct BatchStatistics {
 }
 
 pub(crate) fn conv(x: Flow, weight: Plain, bias: Option<Plain>, conv: &Conv) -> Flow {
-    Flow::Maps(kernels::conv2d(x.maps(), weight, bias, conv))
+    let Conv { stride, pads, dilation, groups, .. } = *conv;
+    let geometry = ConvGeometry { stride, pads, dilation, groups };
+    Flow::Maps(kernels::conv2d(x.maps(), weight, bias, &geometry))
 }
 
 /// Normalises by the statistics of the batch.
@@ -51,11 +53,16 @@ pub(crate) fn activate(x: Flow, activation: Activation) -> Flow {
 }
 
 pub(crate) fn max_pool(x: Flow, pool: &Pool) -> Flow {
-    Flow::Maps(kernels::max_pool(x.maps(), pool))
+    Flow::Maps(kernels::max_pool(x.maps(), &geometry(pool)))
 }
 
 pub(crate) fn average_pool(x: Flow, pool: &Pool, count_include_pad: bool) -> Flow {
-    Flow::Maps(kernels::average_pool(x.maps(), pool, count_include_pad))
+    Flow::Maps(kernels::average_pool(x.maps(), &geometry(pool), count_include_pad))
+}
+
+fn geometry(pool: &Pool) -> PoolGeometry {
+    let Pool { kernel, stride, pads, dilation, ceil } = *pool;
+    PoolGeometry { kernel, stride, pads, dilation, ceil }
 }
 
 /// The mean of each map.

@@ -1,0 +1,234 @@
+//! The kernels as operations of burn's CPU backend.
+
+use burn::backend::{
+    Backend, Flex, TensorMetadata, backend_extension, ops::FloatTensorOps, tensor::FloatTensor,
+};
+use burn::tensor::TensorData;
+
+use crate::{
+    conv::{self, Kernel},
+    geometry::ConvGeometry,
+    lanes::{Isa, LANES},
+    layout,
+    norm::{self, Extent, Statistics},
+    pointwise::{self, Activation},
+};
+
+/// Operations on blocked maps `[B, C, H, W, 16]`.
+#[backend_extension(Flex, Autodiff)]
+pub trait BlockedOps: Backend {
+    /// `[N, C, H, W]` to blocked.
+    fn block(x: FloatTensor<Self>) -> FloatTensor<Self>;
+    /// Blocked to `[N, C, H, W]`.
+    fn unblock(x: FloatTensor<Self>, images: usize) -> FloatTensor<Self>;
+    /// Convolution with `w [O, I, KH, KW]`.
+    fn blocked_conv(x: FloatTensor<Self>, w: FloatTensor<Self>, geometry: ConvGeometry) -> FloatTensor<Self>;
+    /// Gradient of the convolution's input, which has planes of `input` pixels.
+    fn blocked_conv_input(
+        dy: FloatTensor<Self>,
+        w: FloatTensor<Self>,
+        geometry: ConvGeometry,
+        input: [usize; 2],
+    ) -> FloatTensor<Self>;
+    /// Gradient of the convolution's weight, which has the given shape.
+    fn blocked_conv_weight(
+        x: FloatTensor<Self>,
+        dy: FloatTensor<Self>,
+        geometry: ConvGeometry,
+        shape: [usize; 4],
+    ) -> FloatTensor<Self>;
+    /// Batch norm by the statistics of the batch: the result, the means, the biased variances.
+    fn blocked_norm(
+        x: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        beta: FloatTensor<Self>,
+        epsilon: f32,
+        activation: Activation,
+        images: usize,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
+    /// Gradients of `x`, `gamma`, `beta`.
+    #[allow(clippy::too_many_arguments, reason = "the operands of the operator")]
+    fn blocked_norm_gradient(
+        x: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        beta: FloatTensor<Self>,
+        mean: FloatTensor<Self>,
+        variance: FloatTensor<Self>,
+        dy: FloatTensor<Self>,
+        epsilon: f32,
+        activation: Activation,
+        images: usize,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
+    /// `activation(scale * x + shift)` by channel.
+    fn blocked_affine(
+        x: FloatTensor<Self>,
+        scale: FloatTensor<Self>,
+        shift: FloatTensor<Self>,
+        activation: Activation,
+    ) -> FloatTensor<Self>;
+    /// Gradients of `x`, `scale`, `shift`.
+    fn blocked_affine_gradient(
+        x: FloatTensor<Self>,
+        y: FloatTensor<Self>,
+        scale: FloatTensor<Self>,
+        dy: FloatTensor<Self>,
+        activation: Activation,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
+    /// `activation(a + b)`.
+    fn blocked_add(a: FloatTensor<Self>, b: FloatTensor<Self>, activation: Activation) -> FloatTensor<Self>;
+    /// `activation(x)`.
+    fn blocked_activate(x: FloatTensor<Self>, activation: Activation) -> FloatTensor<Self>;
+    /// The gradient before an activation, from its output.
+    fn blocked_activation_gradient(
+        y: FloatTensor<Self>,
+        dy: FloatTensor<Self>,
+        activation: Activation,
+    ) -> FloatTensor<Self>;
+}
+
+type Tensor = FloatTensor<Flex>;
+
+/// The elements of a tensor, which [`whole`] made contiguous.
+fn floats(tensor: &Tensor) -> &[f32] {
+    let start = tensor.layout().start_offset();
+    &tensor.storage::<f32>()[start..start + tensor.layout().num_elements()]
+}
+
+/// A tensor whose elements lie in a row.
+fn whole(tensor: Tensor) -> Tensor {
+    if tensor.is_contiguous() { tensor } else { tensor.to_contiguous() }
+}
+
+fn tensor(floats: Vec<f32>, shape: impl Into<Vec<usize>>) -> Tensor {
+    Flex::float_from_data(TensorData::new(floats, shape.into()), &Default::default())
+}
+
+fn shape<const D: usize>(tensor: &Tensor) -> [usize; D] {
+    let shape = tensor.shape();
+    std::array::from_fn(|axis| shape[axis])
+}
+
+fn extent(x: &Tensor, images: usize) -> Extent {
+    let [_, channels, height, width, _] = shape(x);
+    Extent { channels, plane: height * width, images }
+}
+
+impl BlockedOps for Flex {
+    fn block(x: Tensor) -> Tensor {
+        let [images, c, h, w] = shape(&x);
+        tensor(layout::block(floats(&whole(x)), c * h * w), [images.div_ceil(LANES), c, h, w, LANES])
+    }
+
+    fn unblock(x: Tensor, images: usize) -> Tensor {
+        let [_, c, h, w, _] = shape(&x);
+        tensor(layout::unblock(floats(&whole(x)), images, c * h * w), [images, c, h, w])
+    }
+
+    fn blocked_conv(x: Tensor, w: Tensor, geometry: ConvGeometry) -> Tensor {
+        let [blocks, _, height, width, _] = shape(&x);
+        let kernel = Kernel::of(shape(&w));
+        let output = geometry.output_size([height, width], kernel.size);
+        let y = conv::forward(Isa::detect(), floats(&whole(x)), floats(&whole(w)), &geometry, kernel, [height, width]);
+        tensor(y, [blocks, kernel.outputs, output[0], output[1], LANES])
+    }
+
+    fn blocked_conv_input(dy: Tensor, w: Tensor, geometry: ConvGeometry, input: [usize; 2]) -> Tensor {
+        let [blocks, ..]: [usize; 5] = shape(&dy);
+        let kernel = Kernel::of(shape(&w));
+        let dx = conv::input_gradient(Isa::detect(), floats(&whole(dy)), floats(&whole(w)), &geometry, kernel, input);
+        tensor(dx, [blocks, kernel.inputs * geometry.groups, input[0], input[1], LANES])
+    }
+
+    fn blocked_conv_weight(x: Tensor, dy: Tensor, geometry: ConvGeometry, kernel: [usize; 4]) -> Tensor {
+        let [_, _, height, width, _] = shape(&x);
+        let (isa, input) = (Isa::detect(), [height, width]);
+        let dw = conv::weight_gradient(isa, floats(&whole(x)), floats(&whole(dy)), &geometry, Kernel::of(kernel), input);
+        tensor(dw, kernel)
+    }
+
+    fn blocked_norm(
+        x: Tensor,
+        gamma: Tensor,
+        beta: Tensor,
+        epsilon: f32,
+        activation: Activation,
+        images: usize,
+    ) -> (Tensor, Tensor, Tensor) {
+        let (x, gamma, beta) = (whole(x), whole(gamma), whole(beta));
+        let extent = extent(&x, images);
+        let statistics = norm::statistics(floats(&x), extent);
+        let y = norm::normalize(floats(&x), &statistics, floats(&gamma), floats(&beta), epsilon, activation, extent);
+        let channels = [extent.channels];
+        (tensor(y, shape::<5>(&x)), tensor(statistics.mean, channels), tensor(statistics.variance, channels))
+    }
+
+    fn blocked_norm_gradient(
+        x: Tensor,
+        gamma: Tensor,
+        beta: Tensor,
+        mean: Tensor,
+        variance: Tensor,
+        dy: Tensor,
+        epsilon: f32,
+        activation: Activation,
+        images: usize,
+    ) -> (Tensor, Tensor, Tensor) {
+        let (x, dy, gamma, beta) = (whole(x), whole(dy), whole(gamma), whole(beta));
+        let extent = extent(&x, images);
+        let statistics = Statistics { mean: floats(&whole(mean)).to_vec(), variance: floats(&whole(variance)).to_vec() };
+        let (dx, dgamma, dbeta) = norm::gradient(
+            floats(&x),
+            floats(&dy),
+            &statistics,
+            floats(&gamma),
+            floats(&beta),
+            epsilon,
+            activation,
+            extent,
+        );
+        let channels = [extent.channels];
+        (tensor(dx, shape::<5>(&x)), tensor(dgamma, channels), tensor(dbeta, channels))
+    }
+
+    fn blocked_affine(x: Tensor, scale: Tensor, shift: Tensor, activation: Activation) -> Tensor {
+        let (x, scale, shift) = (whole(x), whole(scale), whole(shift));
+        let [_, _, height, width, _] = shape(&x);
+        let y = pointwise::affine(floats(&x), floats(&scale), floats(&shift), height * width, activation);
+        tensor(y, shape::<5>(&x))
+    }
+
+    fn blocked_affine_gradient(
+        x: Tensor,
+        y: Tensor,
+        scale: Tensor,
+        dy: Tensor,
+        activation: Activation,
+    ) -> (Tensor, Tensor, Tensor) {
+        let (x, y, scale, dy) = (whole(x), whole(y), whole(scale), whole(dy));
+        let [_, channels, height, width, _] = shape(&x);
+        let (dx, dscale, dshift) = pointwise::affine_gradient(
+            floats(&x),
+            floats(&y),
+            floats(&dy),
+            floats(&scale),
+            height * width,
+            activation,
+        );
+        (tensor(dx, shape::<5>(&x)), tensor(dscale, [channels]), tensor(dshift, [channels]))
+    }
+
+    fn blocked_add(a: Tensor, b: Tensor, activation: Activation) -> Tensor {
+        let (a, b) = (whole(a), whole(b));
+        tensor(pointwise::add(floats(&a), floats(&b), activation), shape::<5>(&a))
+    }
+
+    fn blocked_activate(x: Tensor, activation: Activation) -> Tensor {
+        let x = whole(x);
+        tensor(pointwise::activate(floats(&x), activation), shape::<5>(&x))
+    }
+
+    fn blocked_activation_gradient(y: Tensor, dy: Tensor, activation: Activation) -> Tensor {
+        let (y, dy) = (whole(y), whole(dy));
+        tensor(pointwise::activation_gradient(floats(&y), floats(&dy), activation), shape::<5>(&y))
+    }
+}

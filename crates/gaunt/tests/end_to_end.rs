@@ -1,0 +1,87 @@
+//! The main job on real images, by the real binary.
+
+mod support;
+
+use serde_json::Value;
+use support::Workplace;
+
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).unwrap()
+}
+
+#[test]
+fn a_network_becomes_a_small_file_that_evaluates_runs_and_leaves_by_any_door() {
+    let place = Workplace::with_lenet5();
+    let compressed = json(&place.succeed(
+        "compress lenet5.safetensors --data digits --target-ratio 20 --epochs 6 --batch 64 -o lenet5.gaunt --json",
+    ));
+    assert_eq!(compressed["met"], true);
+    assert!(compressed["file_ratio"].as_f64().unwrap() >= 20.0, "{compressed}");
+    let size = place.read("lenet5.gaunt").len();
+    assert_eq!(compressed["file_bytes"], size);
+
+    let original = json(&place.succeed("eval lenet5.safetensors --data digits --json"));
+    let thin = json(&place.succeed("eval lenet5.gaunt --data digits --json"));
+    assert_eq!(compressed["test"]["original"], original["top1"]);
+    assert_eq!(compressed["test"]["file"], thin["top1"]);
+    assert_eq!(thin["images"], 360);
+    let lost = original["top1"].as_f64().unwrap() - thin["top1"].as_f64().unwrap();
+    assert!(lost < 6.0, "{lost} points are lost");
+    let validation = json(&place.succeed("eval lenet5.gaunt --data digits --split val --json"));
+    assert_eq!(compressed["validation"]["after_tuning"], validation["top1"]);
+
+    let inspected = json(&place.succeed("inspect lenet5.gaunt --json"));
+    let layers = inspected["layers"].as_array().unwrap();
+    assert_eq!(layers.len(), 5);
+    let sparsities: Vec<f64> = layers.iter().map(|layer| layer["sparsity"].as_f64().unwrap()).collect();
+    assert!(sparsities.iter().any(|s| (s - sparsities[0]).abs() > 0.1), "layers differ: {sparsities:?}");
+    let payload: u64 = layers.iter().map(|layer| layer["payload_bytes"].as_u64().unwrap()).sum();
+    assert_eq!(payload + inspected["overhead_bytes"].as_u64().unwrap(), size as u64);
+
+    assert!(place.succeed("verify lenet5.gaunt").contains("equal to the last bit"));
+    place.succeed("export lenet5.gaunt -o lenet5.onnx");
+    let exported = json(&place.succeed("eval lenet5.onnx --data digits --json"));
+    assert_eq!(exported["top1"], thin["top1"]);
+    place.succeed("export lenet5.gaunt -o thin.safetensors");
+}
+
+#[test]
+fn a_budget_of_accuracy_is_kept_and_one_out_of_reach_is_status_3() {
+    let place = Workplace::with_lenet5();
+    let report = json(&place.succeed(
+        "compress lenet5.safetensors --data digits --max-drop 2 --epochs 6 --batch 64 -o kept.gaunt --json",
+    ));
+    let validation = &report["validation"];
+    let drop = validation["original"].as_f64().unwrap() - validation["after_tuning"].as_f64().unwrap();
+    assert!(drop <= 2.0, "{drop} points");
+    assert!(report["file_ratio"].as_f64().unwrap() > 8.0, "{report}");
+
+    let output = place.gaunt(
+        "compress lenet5.safetensors --data digits --target-ratio 2000 --max-drop 0 --epochs 1 --batch 64 -o out.gaunt",
+    );
+    assert_eq!(output.status.code(), Some(3), "{}", support::stderr(&output));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("the budget is not met"));
+    place.succeed("verify out.gaunt");
+}
+
+#[test]
+fn quantising_without_training_and_overrides_work() {
+    let place = Workplace::with_lenet5();
+    place.write("layers.toml", "[conv1]\ndense = true\n[\"fc*\"]\nmin-bits = 4\n");
+    place.succeed(
+        "compress lenet5.safetensors --data digits --target-ratio 9 --epochs 0 --layers layers.toml -o ptq.gaunt",
+    );
+    let inspected = json(&place.succeed("inspect ptq.gaunt --json"));
+    let bits = |name: &str| {
+        let layers = inspected["layers"].as_array().unwrap();
+        layers.iter().find(|layer| layer["name"] == name).unwrap()["bits"].as_u64().unwrap()
+    };
+    assert!(bits("conv1") >= 8, "{inspected}");
+    assert!(bits("fc1") >= 4, "{inspected}");
+    place.write("layers.toml", "[conv7]\ndense = true\n");
+    let message = place.fail(
+        "compress lenet5.safetensors --data digits --target-ratio 9 --epochs 0 --layers layers.toml -o other.gaunt",
+        1,
+    );
+    assert!(message.contains("no layer is called `conv7`"), "{message}");
+}

@@ -1,0 +1,69 @@
+//! Same seed, data and options: the same bytes, whatever happened on the way.
+
+mod support;
+
+use std::{thread::sleep, time::Duration};
+
+use support::{Workplace, exists};
+
+const COMPRESS: &str = "compress lenet5.safetensors --data digits --target-ratio 15 --epochs 8 --batch 32 --seed 5";
+
+#[test]
+fn threads_leave_no_trace() {
+    let place = Workplace::with_lenet5();
+    place.succeed(&format!("{COMPRESS} --threads 1 -o one.gaunt"));
+    place.succeed(&format!("{COMPRESS} --threads 2 -o two.gaunt"));
+    place.succeed(&format!("{COMPRESS} --threads 3 -o three.gaunt"));
+    assert!(place.read("one.gaunt") == place.read("two.gaunt"));
+    assert!(place.read("one.gaunt") == place.read("three.gaunt"));
+}
+
+#[test]
+fn killed_and_resumed_runs_leave_no_trace() {
+    let place = Workplace::with_lenet5();
+    for budget in ["", "--max-drop 3"] {
+        let compress = if budget.is_empty() { COMPRESS.into() } else { COMPRESS.replace("--target-ratio 15", budget) };
+        place.succeed(&format!("{compress} --force -o undisturbed.gaunt"));
+        let mut kills = 0;
+        // Each round runs a little longer before it is killed, until one gets through.
+        for round in 1.. {
+            let mut child = place.start(&format!("{compress} --resume --run-dir run -o killed.gaunt"));
+            for _ in 0..5 * round {
+                sleep(Duration::from_millis(97));
+                if child.try_wait().unwrap().is_some() {
+                    break;
+                }
+            }
+            if let Some(status) = child.try_wait().unwrap() {
+                assert!(status.success());
+                break;
+            }
+            child.kill().unwrap();
+            child.wait().unwrap();
+            kills += 1;
+            assert!(!exists(&place.path("killed.gaunt")) || !place.read("killed.gaunt").is_empty());
+        }
+        assert!(kills > 0, "the run was never killed");
+        assert!(place.read("undisturbed.gaunt") == place.read("killed.gaunt"), "{compress} after {kills} kills");
+        std::fs::remove_file(place.path("killed.gaunt")).unwrap();
+    }
+}
+
+#[test]
+fn a_run_is_not_resumed_with_other_options_nor_forgotten_by_accident() {
+    let place = Workplace::with_lenet5();
+    let long = COMPRESS.replace("--epochs 8", "--epochs 500");
+    let mut child = place.start(&format!("{long} --run-dir run -o out.gaunt"));
+    for _ in 0..600 {
+        if exists(&place.path("run/checkpoint.safetensors")) {
+            break;
+        }
+        sleep(Duration::from_millis(50));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let message = place.fail(&format!("{long} --run-dir run -o out.gaunt"), 1);
+    assert!(message.contains("--resume"), "{message}");
+    let message = place.fail(&format!("{} --run-dir run --resume -o out.gaunt", long.replace("--seed 5", "--seed 6")), 1);
+    assert!(message.contains("other options") && message.contains("\"seed\": 5"), "{message}");
+}
