@@ -18,7 +18,9 @@ pub enum CompressError {
     #[error("interrupted; the state is saved")]
     Interrupted,
     /// The loss left all bounds again and again.
-    #[error("the loss diverged {rollbacks} times, the last time at step {step}, although the learning rate was halved each time")]
+    #[error(
+        "the loss diverged {rollbacks} times, the last time at step {step}, although the learning rate was halved each time"
+    )]
     Diverged {
         /// Step of the last time.
         step: u64,

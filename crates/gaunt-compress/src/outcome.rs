@@ -32,7 +32,7 @@ pub struct Outcome {
 }
 
 /// Times that the final codes are made coarser to keep a size.
-const FIT_ROUNDS: usize = 12;
+const FIT_ROUNDS: usize = 24;
 
 impl Run<'_> {
     /// Makes the final graph of the trained codes. If it loses more than the budget allows, the best state seen
@@ -80,7 +80,8 @@ impl Run<'_> {
             if bytes as f64 <= limit || rounds == FIT_ROUNDS {
                 return Ok((graph, bytes));
             }
-            self.step_size *= 1.003 * (bytes as f64 / limit) as f32;
+            // Bytes fall more slowly than steps grow.
+            self.step_size *= 1.002 * (bytes as f64 / limit).powf(1.5) as f32;
             self.round();
         }
     }

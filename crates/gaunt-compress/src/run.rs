@@ -126,7 +126,8 @@ impl<'a> Run<'a> {
             best: None,
             weights: Vec::new(),
         };
-        let target = run.controller.target(0.0);
+        // Without training there is no way to go: the first size is the last.
+        let target = run.controller.target(if options.epochs == 0 { 1.0 } else { 0.0 });
         run.solve(target);
         Ok(run)
     }
@@ -238,7 +239,6 @@ impl<'a> Run<'a> {
             self.network.set_parameter(layer.weight, &self.weights);
         }
     }
-
 
     /// Moves the quantiser's steps towards those at which the file has `target` bytes, by a factor of at most
     /// `limit`.
@@ -401,8 +401,7 @@ impl<'a> Run<'a> {
         self.step = step;
         self.evaluated = evaluated.checked_sub(1);
         self.controller.restore(f64::from_bits(controller));
-        self.size =
-            SizeModel { overhead: f64::from_bits(overhead), calibration: f64::from_bits(calibration) };
+        self.size = SizeModel { overhead: f64::from_bits(overhead), calibration: f64::from_bits(calibration) };
         self.dense_accuracy = f64::from_bits(dense);
         self.losses = Losses { sum: f64::from_bits(sum), count, level: f64::from_bits(level) };
         (self.step_size, self.rate_factor) = (step_size, rate_factor);

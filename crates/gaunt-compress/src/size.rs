@@ -42,4 +42,3 @@ pub fn coded_bytes(layer: &Layer) -> usize {
     let CodeShape { outputs, inputs, taps } = layer.shape;
     gaunt_format::encode_codes(&layer.codes, &[outputs, inputs, taps]).len()
 }
-

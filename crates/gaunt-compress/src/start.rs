@@ -70,12 +70,14 @@ pub fn overhead(graph: &Graph, metadata: &Metadata) -> Result<f64, CompressError
         Some(CodedWeight { weight: weight.value, codes, scales })
     });
     let graph = finish(graph.clone(), weights.collect())?;
-    let payload: usize = graph.parameters().filter(|(_, tensor)| tensor.shape().len() > 1).map(|(_, tensor)| {
-        match tensor.data() {
+    let payload: usize = graph
+        .parameters()
+        .filter(|(_, tensor)| tensor.shape().len() > 1)
+        .map(|(_, tensor)| match tensor.data() {
             Data::Codes { codes, .. } => gaunt_format::encode_codes(codes, tensor.shape()).len(),
             Data::Floats(_) => 0,
-        }
-    }).sum();
+        })
+        .sum();
     let bytes = file(graph, metadata)?.len();
     Ok(bytes.saturating_sub(payload) as f64)
 }

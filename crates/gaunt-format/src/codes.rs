@@ -45,7 +45,12 @@ impl Layout {
     pub(crate) fn of(shape: &[usize]) -> Self {
         let at = |axis: usize| shape.get(axis).copied().unwrap_or(1);
         let taps = shape.iter().skip(2).product();
-        Self { outputs: at(0), inputs: at(1), taps, width: shape.last().copied().filter(|_| shape.len() > 2).unwrap_or(1) }
+        Self {
+            outputs: at(0),
+            inputs: at(1),
+            taps,
+            width: shape.last().copied().filter(|_| shape.len() > 2).unwrap_or(1),
+        }
     }
 
     pub(crate) fn len(self) -> usize {
@@ -211,7 +216,8 @@ impl CodeModel {
         self.columns[at / taps % inputs].add(magnitude);
         self.taps[at % taps].add(magnitude);
         self.recent = self.recent << 1 | u32::from(magnitude != 0);
-        self.last_signs = if (at + 1).is_multiple_of(taps) { [0; 2] } else { [code.signum() as i8, self.last_signs[0]] };
+        self.last_signs =
+            if (at + 1).is_multiple_of(taps) { [0; 2] } else { [code.signum() as i8, self.last_signs[0]] };
         self.magnitudes.push(magnitude.min(255) as u8);
         if (at + 1).is_multiple_of(inputs * taps) {
             self.row = Fullness::default();

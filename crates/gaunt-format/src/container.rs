@@ -172,14 +172,22 @@ impl<'a> File<'a> {
             return Err(FormatError::Trailing { count: input.left() });
         }
         let graph = text::expand(graph, graph_plain).ok_or(FormatError::Truncated { place: "the graph" })?;
-        let metadata = text::expand(metadata, metadata_plain).ok_or(FormatError::Truncated { place: "the metadata" })?;
+        let metadata =
+            text::expand(metadata, metadata_plain).ok_or(FormatError::Truncated { place: "the metadata" })?;
         let (graph, parameters) = description::read(&graph, limits)?;
         if parameters.len() != count {
             let reason = format!("the graph has {} parameters, but there are {count} tensors", parameters.len());
             return Err(FormatError::invalid(HEADER, reason));
         }
         let metadata = Metadata::read(&metadata)?;
-        Ok(Self { graph, parameters, tensors, metadata, description_bytes: graph_packed, metadata_bytes: metadata_packed })
+        Ok(Self {
+            graph,
+            parameters,
+            tensors,
+            metadata,
+            description_bytes: graph_packed,
+            metadata_bytes: metadata_packed,
+        })
     }
 }
 

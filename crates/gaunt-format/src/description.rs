@@ -112,11 +112,8 @@ fn read_node(
     let outputs = input.size()?;
     check("outputs of a node", outputs, limits.nodes)?;
     let name = node_name(graph, &op, &inputs, place);
-    let names: Vec<String> = if outputs == 1 {
-        vec![name.clone()]
-    } else {
-        (0..outputs).map(|output| format!("{name}.{output}")).collect()
-    };
+    let names: Vec<String> =
+        if outputs == 1 { vec![name.clone()] } else { (0..outputs).map(|output| format!("{name}.{output}")).collect() };
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     graph.add_node_outputs(name, op, &inputs, &names)?;
     Ok(())

@@ -28,14 +28,7 @@ pub(crate) const FREE_ELEMENTS: usize = 65_536;
 impl Default for Limits {
     /// 1 GiB, 65,536 nodes, 65,536 tensors, rank 8, 268,435,456 elements, 4 MiB of description.
     fn default() -> Self {
-        Self {
-            bytes: 1 << 30,
-            nodes: 1 << 16,
-            tensors: 1 << 16,
-            rank: 8,
-            elements: 1 << 28,
-            description: 4 << 20,
-        }
+        Self { bytes: 1 << 30, nodes: 1 << 16, tensors: 1 << 16, rank: 8, elements: 1 << 28, description: 4 << 20 }
     }
 }
 

@@ -115,8 +115,14 @@ impl Metadata {
                 NORMALIZATION => {
                     let floats = floats(&mut body)?;
                     let (mean, std) = floats.split_at(floats.len() / 2);
-                    if mean.len() != std.len() || !std.iter().all(|&std| std > 0.0) || !floats.iter().all(|x| x.is_finite()) {
-                        return Err(FormatError::invalid(PLACE, "the normalisation is not a mean and a positive deviation for each channel"));
+                    if mean.len() != std.len()
+                        || !std.iter().all(|&std| std > 0.0)
+                        || !floats.iter().all(|x| x.is_finite())
+                    {
+                        return Err(FormatError::invalid(
+                            PLACE,
+                            "the normalisation is not a mean and a positive deviation for each channel",
+                        ));
                     }
                     (metadata.mean, metadata.std) = (mean.into(), std.into());
                 }
@@ -151,7 +157,8 @@ fn floats(body: &mut Reader) -> Result<Vec<f32>, FormatError> {
 }
 
 fn golden(body: &mut Reader) -> Result<Golden, FormatError> {
-    let seed = u32::try_from(body.number()?).map_err(|_| FormatError::invalid(PLACE, "the golden seed has more than 32 bits"))?;
+    let seed = u32::try_from(body.number()?)
+        .map_err(|_| FormatError::invalid(PLACE, "the golden seed has more than 32 bits"))?;
     Ok(Golden { seed, outputs: floats(body)? })
 }
 
@@ -197,7 +204,9 @@ mod tests {
         out.bytes(b"from the future");
         out.0.extend(full().write());
         assert_eq!(Metadata::read(&out.0), Ok(full()));
-        for broken in [&[1, 4, 0, 0, 0, 0][..], &[8, 9, 0xFF, 0xFF, 0xFF, 0xFF, 0x7F, 0, 0, 0, 0], &[2, 1, 9], &[5, 2, 1, 1]] {
+        for broken in
+            [&[1, 4, 0, 0, 0, 0][..], &[8, 9, 0xFF, 0xFF, 0xFF, 0xFF, 0x7F, 0, 0, 0, 0], &[2, 1, 9], &[5, 2, 1, 1]]
+        {
             assert!(Metadata::read(broken).is_err(), "{broken:?}");
         }
     }

@@ -13,16 +13,8 @@ use crate::{
     wire::{Reader, Writer},
 };
 
-const BINARIES: [Binary; 8] = [
-    Binary::Add,
-    Binary::Sub,
-    Binary::Mul,
-    Binary::Div,
-    Binary::Pow,
-    Binary::Max,
-    Binary::Min,
-    Binary::PRelu,
-];
+const BINARIES: [Binary; 8] =
+    [Binary::Add, Binary::Sub, Binary::Mul, Binary::Div, Binary::Pow, Binary::Max, Binary::Min, Binary::PRelu];
 const REDUCTIONS: [Reduction; 2] = [Reduction::Mean, Reduction::Sum];
 const COORDINATES: [ResizeCoordinates; 4] = [
     ResizeCoordinates::HalfPixel,
@@ -338,7 +330,10 @@ fn choice<T: PartialEq>(out: &mut Writer, choices: &[T], chosen: &T) {
 
 fn read_choice<T: Copy>(input: &mut Reader, choices: &[T]) -> Result<T, FormatError> {
     let index = input.byte()?;
-    choices.get(usize::from(index)).copied().ok_or_else(|| input.invalid(format!("choice {index} of an attribute is not known")))
+    choices
+        .get(usize::from(index))
+        .copied()
+        .ok_or_else(|| input.invalid(format!("choice {index} of an attribute is not known")))
 }
 
 #[cfg(test)]
@@ -411,7 +406,10 @@ pub(crate) mod tests {
     #[test]
     fn unknown_tags_are_named() {
         let error = read(&mut Reader::new(&[200], "the graph"), &Limits::default()).unwrap_err();
-        assert_eq!(error, FormatError::invalid("the graph", "operator 200 is not known; read it with a newer version of gaunt"));
+        assert_eq!(
+            error,
+            FormatError::invalid("the graph", "operator 200 is not known; read it with a newer version of gaunt")
+        );
         assert!(read(&mut Reader::new(&[12, 0xFF, 0xFF, 3], "the graph"), &Limits::default()).is_err());
     }
 }

@@ -166,7 +166,9 @@ mod tests {
     #[test]
     fn certain_decisions_cost_next_to_nothing() {
         let mut encoder = Encoder::new();
-        (0..10_000).for_each(|_| { encoder.code(65535, true); });
+        (0..10_000).for_each(|_| {
+            encoder.code(65535, true);
+        });
         assert!(encoder.finish().len() <= 2);
         assert!(Encoder::new().finish().is_empty());
     }

@@ -72,10 +72,16 @@ pub(crate) fn read(bytes: &[u8], shape: Vec<usize>) -> Result<Tensor, FormatErro
     let scales = match kind {
         CODES_GRID_ONE | CODES_FLOAT_ONE => 1,
         CODES_GRID | CODES_FLOAT => shape.first().copied().unwrap_or(1),
-        _ => return Err(input.invalid(format!("kind {kind} of data is not known; read it with a newer version of gaunt"))),
+        _ => {
+            return Err(
+                input.invalid(format!("kind {kind} of data is not known; read it with a newer version of gaunt"))
+            );
+        }
     };
     let floats = match kind {
-        CODES_FLOAT_ONE | CODES_FLOAT => (0..scales).map(|_| input.float()).collect::<Result<Vec<f32>, FormatError>>()?,
+        CODES_FLOAT_ONE | CODES_FLOAT => {
+            (0..scales).map(|_| input.float()).collect::<Result<Vec<f32>, FormatError>>()?
+        }
         _ => Vec::new(),
     };
     let mut coder = Decoder::new(input.take(input.left())?);

@@ -37,7 +37,8 @@ impl TextModel {
     /// The counter of a node of the byte's binary tree after the last `order` bytes.
     fn slot(&self, order: u32, node: usize) -> usize {
         let before = if order == 0 { 0 } else { self.before & (u32::MAX >> (32 - 8 * order)) };
-        let hash = (before.wrapping_mul(4).wrapping_add(order)).wrapping_mul(0x9E37_79B1) ^ (node as u32).wrapping_mul(0x85EB_CA6B);
+        let hash = (before.wrapping_mul(4).wrapping_add(order)).wrapping_mul(0x9E37_79B1)
+            ^ (node as u32).wrapping_mul(0x85EB_CA6B);
         (hash ^ hash >> 15).wrapping_mul(0x2C1B_3C6D) as usize >> 16 & (TABLE - 1)
     }
 }

@@ -86,7 +86,9 @@ impl<'a> Reader<'a> {
     /// A count or size of at most `u32::MAX`, which no limit exceeds.
     pub(crate) fn size(&mut self) -> Result<usize, FormatError> {
         let number = self.number()?;
-        u32::try_from(number).map(|size| size as usize).map_err(|_| self.invalid(format!("{number} is too large a size")))
+        u32::try_from(number)
+            .map(|size| size as usize)
+            .map_err(|_| self.invalid(format!("{number} is too large a size")))
     }
 
     pub(crate) fn float(&mut self) -> Result<f32, FormatError> {

@@ -104,7 +104,7 @@ fn damaged_files_never_panic() {
 fn tensors_that_do_not_fit_are_named() {
     let [bias, weight] = expected();
     let cases = [
-        (state(&[weight.clone()]), "no tensor `fc.bias`"),
+        (state(std::slice::from_ref(&weight)), "no tensor `fc.bias`"),
         (
             state(&[("fc1.weight", weight.1.clone()), bias.clone()]),
             "no tensor `fc.weight` (the nearest is `fc1.weight`)",

@@ -1,8 +1,6 @@
 //! The kernels as operations of burn's CPU backend.
 
-use burn::backend::{
-    Backend, Flex, TensorMetadata, backend_extension, ops::FloatTensorOps, tensor::FloatTensor,
-};
+use burn::backend::{Backend, Flex, TensorMetadata, backend_extension, ops::FloatTensorOps, tensor::FloatTensor};
 use burn::tensor::TensorData;
 
 use crate::{
@@ -142,7 +140,8 @@ impl BlockedOps for Flex {
     fn blocked_conv_weight(x: Tensor, dy: Tensor, geometry: ConvGeometry, kernel: [usize; 4]) -> Tensor {
         let [_, _, height, width, _] = shape(&x);
         let (isa, input) = (Isa::detect(), [height, width]);
-        let dw = conv::weight_gradient(isa, floats(&whole(x)), floats(&whole(dy)), &geometry, Kernel::of(kernel), input);
+        let dw =
+            conv::weight_gradient(isa, floats(&whole(x)), floats(&whole(dy)), &geometry, Kernel::of(kernel), input);
         tensor(dw, kernel)
     }
 
@@ -175,7 +174,8 @@ impl BlockedOps for Flex {
     ) -> (Tensor, Tensor, Tensor) {
         let (x, dy, gamma, beta) = (whole(x), whole(dy), whole(gamma), whole(beta));
         let extent = extent(&x, images);
-        let statistics = Statistics { mean: floats(&whole(mean)).to_vec(), variance: floats(&whole(variance)).to_vec() };
+        let statistics =
+            Statistics { mean: floats(&whole(mean)).to_vec(), variance: floats(&whole(variance)).to_vec() };
         let (dx, dgamma, dbeta) = norm::gradient(
             floats(&x),
             floats(&dy),
@@ -206,14 +206,8 @@ impl BlockedOps for Flex {
     ) -> (Tensor, Tensor, Tensor) {
         let (x, y, scale, dy) = (whole(x), whole(y), whole(scale), whole(dy));
         let [_, channels, height, width, _] = shape(&x);
-        let (dx, dscale, dshift) = pointwise::affine_gradient(
-            floats(&x),
-            floats(&y),
-            floats(&dy),
-            floats(&scale),
-            height * width,
-            activation,
-        );
+        let (dx, dscale, dshift) =
+            pointwise::affine_gradient(floats(&x), floats(&y), floats(&dy), floats(&scale), height * width, activation);
         (tensor(dx, shape::<5>(&x)), tensor(dscale, [channels]), tensor(dshift, [channels]))
     }
 

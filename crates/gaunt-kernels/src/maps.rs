@@ -2,13 +2,7 @@
 
 use burn::backend::{Dispatch, DispatchDevice, DispatchTensor, TensorMetadata, ops::FloatTensorOps};
 
-use crate::{
-    backend::BlockedOps,
-    geometry::ConvGeometry,
-    plain,
-    pointwise::Activation,
-    pool::PoolGeometry,
-};
+use crate::{backend::BlockedOps, geometry::ConvGeometry, plain, pointwise::Activation, pool::PoolGeometry};
 
 /// A batch of feature maps `[N, C, H, W]`.
 ///

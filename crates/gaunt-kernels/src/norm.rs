@@ -50,20 +50,24 @@ fn sum(lanes: &[f32; LANES], valid: usize) -> f64 {
 
 /// Statistics of every channel.
 pub(crate) fn statistics(x: &[f32], extent: Extent) -> Statistics {
-    let blocks: Vec<(f64, f64)> = x.par_chunks(extent.size()).enumerate().map(|(index, x)| {
-        let valid = extent.lanes(index);
-        let mut sums = [0.0f32; LANES];
-        for x in x.chunks_exact(LANES) {
-            (0..LANES).for_each(|lane| sums[lane] += x[lane]);
-        }
-        let total = sum(&sums, valid);
-        let mean = (total / (valid * extent.plane) as f64) as f32;
-        let mut squares = [0.0f32; LANES];
-        for x in x.chunks_exact(LANES) {
-            (0..LANES).for_each(|lane| squares[lane] += (x[lane] - mean) * (x[lane] - mean));
-        }
-        (total, sum(&squares, valid))
-    }).collect();
+    let blocks: Vec<(f64, f64)> = x
+        .par_chunks(extent.size())
+        .enumerate()
+        .map(|(index, x)| {
+            let valid = extent.lanes(index);
+            let mut sums = [0.0f32; LANES];
+            for x in x.chunks_exact(LANES) {
+                (0..LANES).for_each(|lane| sums[lane] += x[lane]);
+            }
+            let total = sum(&sums, valid);
+            let mean = (total / (valid * extent.plane) as f64) as f32;
+            let mut squares = [0.0f32; LANES];
+            for x in x.chunks_exact(LANES) {
+                (0..LANES).for_each(|lane| squares[lane] += (x[lane] - mean) * (x[lane] - mean));
+            }
+            (total, sum(&squares, valid))
+        })
+        .collect();
     let mut statistics = Statistics { mean: Vec::new(), variance: Vec::new() };
     for channel in 0..extent.channels {
         let of_channel = || blocks.iter().enumerate().skip(channel).step_by(extent.channels);
@@ -128,19 +132,24 @@ pub(crate) fn gradient(
     let bounds = activation.bounds();
     let channels = extent.channels;
     let of = |channel: usize| normalizer(statistics, gamma, beta, epsilon, channel);
-    let sums: Vec<[f64; 2]> = x.par_chunks(extent.size()).zip(dy.par_chunks(extent.size())).enumerate().map(|(index, (x, dy))| {
-        let channel = index % channels;
-        let (Normalizer { factor, offset, inverse }, mean) = (of(channel), statistics.mean[channel]);
-        let mut sums = [[0.0f32; LANES]; 2];
-        for (x, dy) in x.chunks_exact(LANES).zip(dy.chunks_exact(LANES)) {
-            for lane in 0..LANES {
-                let dy = if passes(clip(factor * x[lane] + offset, bounds), bounds) { dy[lane] } else { 0.0 };
-                sums[0][lane] += dy;
-                sums[1][lane] += dy * ((x[lane] - mean) * inverse);
+    let sums: Vec<[f64; 2]> = x
+        .par_chunks(extent.size())
+        .zip(dy.par_chunks(extent.size()))
+        .enumerate()
+        .map(|(index, (x, dy))| {
+            let channel = index % channels;
+            let (Normalizer { factor, offset, inverse }, mean) = (of(channel), statistics.mean[channel]);
+            let mut sums = [[0.0f32; LANES]; 2];
+            for (x, dy) in x.chunks_exact(LANES).zip(dy.chunks_exact(LANES)) {
+                for lane in 0..LANES {
+                    let dy = if passes(clip(factor * x[lane] + offset, bounds), bounds) { dy[lane] } else { 0.0 };
+                    sums[0][lane] += dy;
+                    sums[1][lane] += dy * ((x[lane] - mean) * inverse);
+                }
             }
-        }
-        sums.map(|lanes| sum(&lanes, extent.lanes(index)))
-    }).collect();
+            sums.map(|lanes| sum(&lanes, extent.lanes(index)))
+        })
+        .collect();
     let total = |channel: usize, which: usize| -> f64 {
         sums.iter().skip(channel).step_by(channels).map(|sums| sums[which]).sum()
     };

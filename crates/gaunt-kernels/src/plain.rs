@@ -7,7 +7,11 @@ use burn::backend::{
 };
 use burn::tensor::TensorData;
 
-use crate::{geometry::ConvGeometry, pool::{PoolGeometry, Windows}, pointwise::Activation};
+use crate::{
+    geometry::ConvGeometry,
+    pointwise::Activation,
+    pool::{PoolGeometry, Windows},
+};
 
 fn reshape(tensor: DispatchTensor, shape: &[usize]) -> DispatchTensor {
     Dispatch::float_reshape(tensor, shape.to_vec().into())
@@ -72,9 +76,8 @@ pub(crate) fn max_pool(x: DispatchTensor, pool: &PoolGeometry) -> DispatchTensor
 /// Sums each window by a depthwise convolution with ones, and divides by how many positions count.
 pub(crate) fn average_pool(x: DispatchTensor, pool: &PoolGeometry, count_include_pad: bool) -> DispatchTensor {
     let ([_, channels, height, width], device) = (shape(&x), x.device());
-    let upload = |floats: Vec<f32>, shape: Vec<usize>| {
-        Dispatch::float_from_data(TensorData::new(floats, shape), &device)
-    };
+    let upload =
+        |floats: Vec<f32>, shape: Vec<usize>| Dispatch::float_from_data(TensorData::new(floats, shape), &device);
     let ones = vec![channels, 1, pool.kernel[0], pool.kernel[1]];
     let weight = upload(vec![1.0; ones.iter().product()], ones);
     let options = ConvOptions { stride: pool.stride, padding: [(0, 0); 2], dilation: pool.dilation, groups: channels };

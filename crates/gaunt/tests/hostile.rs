@@ -55,7 +55,9 @@ fn broken_gaunt_files_end_in_status_1() {
 fn broken_networks_end_in_status_1() {
     let place = Workplace::with_lenet5();
     place.succeed("export lenet5.safetensors --arch lenet5 -o good.onnx");
-    for (good, bad) in [("lenet5.safetensors", "bad.safetensors"), ("good.onnx", "bad.onnx"), ("lenet5.safetensors", "bad.pth")] {
+    for (good, bad) in
+        [("lenet5.safetensors", "bad.safetensors"), ("good.onnx", "bad.onnx"), ("lenet5.safetensors", "bad.pth")]
+    {
         let bytes = place.read(good);
         // A flipped bit in a weight is a valid network: these formats have no checksums. Only truncations and noise must fail.
         for bytes in broken(&bytes).into_iter().filter(|broken| broken.len() < bytes.len()) {

@@ -64,6 +64,7 @@ fn a_run_is_not_resumed_with_other_options_nor_forgotten_by_accident() {
     child.wait().unwrap();
     let message = place.fail(&format!("{long} --run-dir run -o out.gaunt"), 1);
     assert!(message.contains("--resume"), "{message}");
-    let message = place.fail(&format!("{} --run-dir run --resume -o out.gaunt", long.replace("--seed 5", "--seed 6")), 1);
+    let message =
+        place.fail(&format!("{} --run-dir run --resume -o out.gaunt", long.replace("--seed 5", "--seed 6")), 1);
     assert!(message.contains("other options") && message.contains("\"seed\": 5"), "{message}");
 }

@@ -33,7 +33,8 @@ mod tests {
 
     #[test]
     fn edits_are_counted() {
-        let cases = [("", "", 0), ("abc", "", 3), ("", "abc", 3), ("kitten", "sitting", 3), ("fc.weight", "fc1.weight", 1)];
+        let cases =
+            [("", "", 0), ("abc", "", 3), ("", "abc", 3), ("kitten", "sitting", 3), ("fc.weight", "fc1.weight", 1)];
         for (a, b, distance) in cases {
             assert_eq!(edits(a, b), distance, "{a} to {b}");
         }

@@ -39,14 +39,16 @@ pub(super) fn read(path: &Path, file_bytes: u64) -> Result<StateDict, WeightsErr
 /// The part of a checkpoint that holds the network, without its key.
 fn section<T>(mut tensors: BTreeMap<String, T>) -> BTreeMap<String, T> {
     while let Some(section) = SECTIONS.iter().find(|&&section| tensors.keys().any(|name| name.starts_with(section))) {
-        let inside = tensors.into_iter().filter_map(|(name, tensor)| Some((name.strip_prefix(section)?.into(), tensor)));
+        let inside =
+            tensors.into_iter().filter_map(|(name, tensor)| Some((name.strip_prefix(section)?.into(), tensor)));
         tensors = inside.collect();
     }
     tensors
 }
 
 fn check_memory(elements: impl Iterator<Item = usize>, file_bytes: u64) -> Result<(), WeightsError> {
-    let total = elements.fold(0u64, |total, count| total.saturating_add((count as u64).saturating_mul(size_of::<f32>() as u64)));
+    let total = elements
+        .fold(0u64, |total, count| total.saturating_add((count as u64).saturating_mul(size_of::<f32>() as u64)));
     if total > file_bytes.saturating_mul(MAX_GROWTH) {
         return Err(WeightsError::Malformed(std::format!(
             "its tensors would take {total} bytes, more than {MAX_GROWTH} times the file's {file_bytes}; save a plain state_dict"

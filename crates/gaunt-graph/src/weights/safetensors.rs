@@ -47,7 +47,8 @@ pub fn write_safetensors(graph: &Graph, metadata: Option<(&str, &str)>) -> Resul
         (graph.value(id).name.as_str(), tensor.shape(), bytes)
     });
     let contents: Vec<_> = contents.collect();
-    let views = contents.iter().map(|(name, shape, bytes)| Ok((name, TensorView::new(Dtype::F32, shape.to_vec(), bytes)?)));
+    let views =
+        contents.iter().map(|(name, shape, bytes)| Ok((name, TensorView::new(Dtype::F32, shape.to_vec(), bytes)?)));
     let views = views.collect::<Result<Vec<_>, _>>().map_err(malformed)?;
     // With more than one entry, the order of a hash map would leak into the bytes.
     let metadata = metadata.map(|(key, value)| HashMap::from([(String::from(key), String::from(value))]));

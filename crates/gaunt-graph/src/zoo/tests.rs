@@ -27,8 +27,9 @@ fn an_unknown_name_is_answered_with_the_known_ones() {
 /// Trainable parameters, all with running statistics, and some names, as in the original definitions in PyTorch.
 #[test]
 fn parameters_are_those_of_the_originals() {
+    type Case = (Arch, [usize; 3], usize, usize, &'static [&'static str]);
     #[rustfmt::skip]
-    let expected: [(Arch, [usize; 3], usize, usize, &[&str]); 8] = [
+    let expected: [Case; 8] = [
         (Arch::Lenet5, [1, 28, 28], 61_706, 61_706, &["conv1.weight", "conv2.bias", "fc1.weight", "fc3.bias"]),
         (Arch::Vgg16, INPUT, 14_728_266, 14_736_714,
             &["features.0.bias", "features.1.running_var", "features.40.weight", "classifier.bias"]),

@@ -324,7 +324,8 @@ mod tests {
 
     #[test]
     fn compress_needs_a_budget() {
-        let error = Cli::try_parse_from(["gaunt", "compress", "m.onnx", "--data", "digits", "-o", "m.gaunt"]).unwrap_err();
+        let error =
+            Cli::try_parse_from(["gaunt", "compress", "m.onnx", "--data", "digits", "-o", "m.gaunt"]).unwrap_err();
         assert!(error.to_string().contains("--max-drop"), "{error}");
     }
 }

@@ -3,7 +3,9 @@
 use std::{fs, sync::Arc, time::Instant};
 
 use anyhow::{Context, Result};
-use gaunt_compress::{Budget, CompressError, Metrics, Observer, Options, Outcome, Overrides, Run, Snapshot, TrainingData};
+use gaunt_compress::{
+    Budget, CompressError, Metrics, Observer, Options, Outcome, Overrides, Run, Snapshot, TrainingData,
+};
 use gaunt_data::{Dataset, Normalization, Split};
 use gaunt_format::{Golden, Metadata, Model, Provenance};
 use gaunt_graph::Graph;
@@ -120,7 +122,9 @@ pub fn compress_to_file(args: &Compress, loaded: &Loaded, device: &Device) -> Re
     if let Err(error) = run.train(&mut observer) {
         observer.bar.finish_and_clear();
         return Err(match error {
-            CompressError::Interrupted => anyhow::anyhow!("interrupted; the state is saved, go on with the same command and --resume"),
+            CompressError::Interrupted => {
+                anyhow::anyhow!("interrupted; the state is saved, go on with the same command and --resume")
+            }
             error => error.into(),
         });
     }
@@ -152,7 +156,8 @@ fn options(args: &Compress, loaded: &Loaded, normalization: &Normalization, trai
         }
         None => Overrides::default(),
     };
-    let weights = loaded.graph.weights().into_iter().filter_map(|weight| loaded.graph.value(weight.value).tensor.as_ref());
+    let weights =
+        loaded.graph.weights().into_iter().filter_map(|weight| loaded.graph.value(weight.value).tensor.as_ref());
     let provenance = Provenance {
         tool: format!("gaunt {}", env!("CARGO_PKG_VERSION")),
         recipe: recipe(args),
@@ -161,7 +166,11 @@ fn options(args: &Compress, loaded: &Loaded, normalization: &Normalization, trai
         weights: weights.map(|tensor| tensor.len() as u64).sum(),
         accuracy: Some([0.0; 2]),
     };
-    let outputs = loaded.graph.outputs.iter().map(|&id| loaded.graph.value(id).shape.iter().map(|dim| dim.at(1)).product::<usize>());
+    let outputs = loaded
+        .graph
+        .outputs
+        .iter()
+        .map(|&id| loaded.graph.value(id).shape.iter().map(|dim| dim.at(1)).product::<usize>());
     let metadata = Metadata {
         mean: normalization.mean().to_vec(),
         std: normalization.std().to_vec(),
@@ -171,11 +180,7 @@ fn options(args: &Compress, loaded: &Loaded, normalization: &Normalization, trai
     };
     let [_, height, width] = train.shape();
     Ok(Options {
-        budget: Budget {
-            size: args.target_size.map(|size| size.0),
-            ratio: args.target_ratio,
-            max_drop: args.max_drop,
-        },
+        budget: Budget { size: args.target_size.map(|size| size.0), ratio: args.target_ratio, max_drop: args.max_drop },
         method: args.method,
         overrides,
         epochs: args.epochs,
@@ -270,10 +275,26 @@ pub fn text(report: &Report) -> String {
     let mut text = inspect::text(file);
     text += &format!(
         "\n\n{:<12}{:>12}{:>16}{:>16}\n{:<12}{:>12}{:>16}{:>16}\n{:<12}{:>12}{:>14.2} %{:>14.2} %\n{:<12}{:>12}{:>14.2} %{:>16}\n{:<12}{:>12}{:>14.2} %{:>14.2} %",
-        "", "bytes", "validation", "test", "", "", "", "",
-        "original", original, validation.original, test.original,
-        "rounded", file.file_bytes, validation.before_tuning, "",
-        "trained", file.file_bytes, validation.after_tuning, test.file,
+        "",
+        "bytes",
+        "validation",
+        "test",
+        "",
+        "",
+        "",
+        "",
+        "original",
+        original,
+        validation.original,
+        test.original,
+        "rounded",
+        file.file_bytes,
+        validation.before_tuning,
+        "",
+        "trained",
+        file.file_bytes,
+        validation.after_tuning,
+        test.file,
     );
     text += &format!(
         "\n\n{}: {:.2}x smaller, {:.2} points lost on validation, {:.2} on test, in {:.0} s",
@@ -320,7 +341,12 @@ impl Observer for Terminal {
     fn evaluated(&mut self, metrics: &Metrics) {
         let line = format!(
             "epoch {:5.1}  loss {:.4}  validation {:.2} % ({:+.2})  sparsity {:.1} %  about {} bytes",
-            metrics.epoch, metrics.loss, metrics.validation, -metrics.drop, 100.0 * metrics.sparsity, metrics.bytes
+            metrics.epoch,
+            metrics.loss,
+            metrics.validation,
+            -metrics.drop,
+            100.0 * metrics.sparsity,
+            metrics.bytes
         );
         self.bar.suspend(|| eprintln!("{line}"));
         if let Err(error) = self.run_dir.log(metrics) {

@@ -44,7 +44,13 @@ pub fn eval(args: &Eval) -> Result<()> {
     }
     print(&format!(
         "top-1 {:.2} % of {} {} images; {} bytes, {:.2}x smaller than {} parameters of 4 bytes; {:.1} s",
-        report.top1, report.images, report.split, report.file_bytes, report.file_ratio, report.parameters, report.seconds
+        report.top1,
+        report.images,
+        report.split,
+        report.file_bytes,
+        report.file_ratio,
+        report.parameters,
+        report.seconds
     ))
 }
 

@@ -175,7 +175,8 @@ pub fn text(report: &Report) -> String {
         report.parameters
     );
     text += &format!("payload   {:.2}x, weights alone on both sides\n", report.payload_ratio);
-    text += &format!("nominal   {:.2}x, 32 bits over bits times nonzero weights, without any index", report.nominal_ratio);
+    text +=
+        &format!("nominal   {:.2}x, 32 bits over bits times nonzero weights, without any index", report.nominal_ratio);
     if let Some([before, after]) = report.validation_accuracy {
         text += &format!("\naccuracy  {before:.2} % before, {after:.2} % after, on the validation split");
     }

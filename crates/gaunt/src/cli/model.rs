@@ -105,7 +105,8 @@ fn load_state_dict(model: &Model, input: &Input, file_bytes: u64) -> Result<Load
         (None, Some(info)) => info.arch.parse()?,
         (None, None) => bail!("the file holds weights only; name the architecture with --arch"),
     };
-    let classes = last_linear_outputs(&state).context("no weight of a last linear layer [classes, features] is in the file")?;
+    let classes =
+        last_linear_outputs(&state).context("no weight of a last linear layer [classes, features] is in the file")?;
     let channels = first_channels(&state).unwrap_or(3);
     let shape = match (input.size, &info) {
         (Some(size), _) => [channels, size as usize, size as usize],
@@ -127,6 +128,7 @@ fn last_linear_outputs(state: &weights::StateDict) -> Option<usize> {
 /// Channels of the images: the first convolution has the fewest that are not depthwise.
 fn first_channels(state: &weights::StateDict) -> Option<usize> {
     let kernels = state.tensors.iter().filter(|(_, tensor)| tensor.shape().len() == 4);
-    let first = kernels.min_by_key(|(name, _)| (!(name.starts_with("conv1.") || name.starts_with("features.0.")), name.len()));
+    let first =
+        kernels.min_by_key(|(name, _)| (!(name.starts_with("conv1.") || name.starts_with("features.0.")), name.len()));
     first.map(|(_, tensor)| tensor.shape()[1])
 }

@@ -33,7 +33,9 @@ pub fn write(path: &Path, bytes: &[u8], force: bool) -> Result<()> {
         file.persist(path).map_err(|error| error.error).with_context(context)?;
     } else {
         file.persist_noclobber(path).map_err(|error| error.error).map_err(|error| match error.kind() {
-            ErrorKind::AlreadyExists => anyhow::anyhow!("{}: exists already; overwrite it with --force", path.display()),
+            ErrorKind::AlreadyExists => {
+                anyhow::anyhow!("{}: exists already; overwrite it with --force", path.display())
+            }
             _ => anyhow::Error::new(error).context(context()),
         })?;
     }

@@ -1,13 +1,16 @@
 //! `gaunt train`: a network of the zoo from scratch.
 
-use std::{sync::Arc, time::{Duration, Instant}};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Result, bail};
-use gaunt_data::{Dataset, Normalization, Split, open_split, OpenOptions};
+use gaunt_data::{Dataset, Normalization, OpenOptions, Split, open_split};
 use gaunt_graph::{Graph, weights, zoo};
 use gaunt_train::{
-    Checkpoints, Device, Distillation, EpochMetrics, Network, Progress, TrainOptions, evaluate,
-    optim::Algorithm, schedule::Schedule,
+    Checkpoints, Device, Distillation, EpochMetrics, Network, Progress, TrainOptions, evaluate, optim::Algorithm,
+    schedule::Schedule,
 };
 use indicatif::ProgressBar;
 use serde::Serialize;
@@ -189,7 +192,9 @@ impl Progress for Terminal {
 
     fn on_rollback(&mut self, from: u64, to: u64, rate_share: f32) {
         self.bar.suspend(|| {
-            eprintln!("the loss diverged at step {from}: going on from step {to} with {rate_share} times the learning rate");
+            eprintln!(
+                "the loss diverged at step {from}: going on from step {to} with {rate_share} times the learning rate"
+            );
         });
     }
 

@@ -34,7 +34,9 @@ pub fn verify_file(path: &Path) -> Result<Report> {
 /// The result for people.
 pub fn text(report: &Report) -> String {
     match report.golden_outputs {
-        Some(outputs) => format!("ok: checksums and structure hold, {outputs} golden outputs are equal to the last bit"),
+        Some(outputs) => {
+            format!("ok: checksums and structure hold, {outputs} golden outputs are equal to the last bit")
+        }
         None => "ok: checksums and structure hold; the file has no golden output".to_string(),
     }
 }
@@ -48,7 +50,11 @@ fn check(model: &Model) -> Result<Option<usize>> {
     }
     let different = outputs.iter().zip(&golden.outputs).position(|(found, stored)| found.to_bits() != stored.to_bits());
     if let Some(index) = different {
-        bail!("output {index} is {}, but {} is stored: this machine computes otherwise", outputs[index], golden.outputs[index]);
+        bail!(
+            "output {index} is {}, but {} is stored: this machine computes otherwise",
+            outputs[index],
+            golden.outputs[index]
+        );
     }
     Ok(Some(outputs.len()))
 }

@@ -65,7 +65,8 @@ impl Workplace {
     /// A trained LeNet-5 as `lenet5.safetensors`.
     pub fn with_lenet5() -> Self {
         let workplace = Self::new();
-        workplace.succeed("train --arch lenet5 --data digits --epochs 4 --batch 64 --rate 0.1 --out lenet5.safetensors");
+        workplace
+            .succeed("train --arch lenet5 --data digits --epochs 4 --batch 64 --rate 0.1 --out lenet5.safetensors");
         workplace
     }
 }
