@@ -2,11 +2,12 @@
 
 use gaunt_graph::Graph;
 use gaunt_train::evaluate;
+use rayon::prelude::*;
 
 use crate::{
     CompressError, Observer, Run, accuracy,
     finish::{CodedWeight, finish},
-    options::STATISTICS_BATCHES,
+    options::{REFINEMENT, STATISTICS_BATCHES},
     predict,
     refine::refine,
     start,
@@ -31,35 +32,51 @@ pub struct Outcome {
     pub holds: bool,
 }
 
-/// Times that the final codes are made coarser to keep a size.
+/// Rounds in which the final steps are fitted to a size budget.
 const FIT_ROUNDS: usize = 24;
+/// A file of at least this share of its size budget is not made finer.
+const FILLED: f64 = 0.985;
+/// Factor on the steps, and how often, when every state seen in training loses too much.
+const FINER: f32 = 0.85;
+const FINER_ROUNDS: usize = 8;
 
 impl Run<'_> {
-    /// Makes the final graph of the trained codes. If it loses more than the budget allows, the best state seen
-    /// during training is taken instead.
+    /// Makes the final graph of the trained codes. If it loses more than the budget allows, it is made again without
+    /// refinement, from the best state seen during training, and with ever finer steps.
     ///
     /// # Errors
     /// If the network cannot be run or written.
     pub fn finish(mut self, observer: &mut dyn Observer) -> Result<Outcome, CompressError> {
-        let mut outcome = self.candidate(observer)?;
-        if !outcome.holds
-            && let Some((_, best)) = self.best.take()
-        {
-            observer.notice("the last state is over budget: taking the best one that was not");
-            self.restore(&best)?;
-            let other = self.candidate(observer)?;
-            if other.holds {
-                outcome = other;
-            }
+        let mut outcome = self.candidate(REFINEMENT, observer)?;
+        if !outcome.holds && self.options.budget.max_drop.is_some() {
+            outcome = self.retreat(outcome, observer)?;
         }
         observer.phase("rounding without training, for comparison");
         outcome.before_tuning = self.round_dense(outcome.bytes as f64)?;
         Ok(outcome)
     }
 
-    fn candidate(&mut self, observer: &mut dyn Observer) -> Result<Outcome, CompressError> {
+    /// Looks for an outcome that keeps the budget, near the one that does not; gives that back if there is none.
+    fn retreat(&mut self, first: Outcome, observer: &mut dyn Observer) -> Result<Outcome, CompressError> {
+        observer.notice("the last state is over budget: looking back for one that is not");
+        let mut outcome = self.candidate(0.0, observer)?;
+        if let (false, Some((_, best))) = (outcome.holds, self.best.take()) {
+            self.restore(&best)?;
+            outcome = self.candidate(0.0, observer)?;
+        }
+        for _ in 0..FINER_ROUNDS {
+            if outcome.holds || self.options.budget.bytes(self.parameters).is_some() {
+                break;
+            }
+            self.step_size *= FINER;
+            outcome = self.candidate(0.0, observer)?;
+        }
+        Ok(if outcome.holds { outcome } else { first })
+    }
+
+    fn candidate(&mut self, refinement: f32, observer: &mut dyn Observer) -> Result<Outcome, CompressError> {
         observer.phase("choosing the final codes");
-        let (graph, bytes) = self.fit()?;
+        let (graph, bytes) = self.fit(refinement)?;
         observer.phase("evaluating the result");
         let validation = &self.data.validation;
         let predictions = predict(&graph, validation, &self.options.normalization, &|_| {})?;
@@ -69,29 +86,39 @@ impl Run<'_> {
         Ok(Outcome { graph, bytes, predictions, dense, before_tuning, after_tuning, holds })
     }
 
-    /// The graph of the current codes, made coarser until its file keeps the size budget.
-    fn fit(&mut self) -> Result<(Graph, usize), CompressError> {
-        let limit = self.options.budget.bytes(self.parameters).unwrap_or(f64::INFINITY);
-        let mut rounds = 0;
-        loop {
-            let graph = self.coded_graph()?;
-            let bytes = start::file(graph.clone(), &self.options.metadata)?.len();
-            rounds += 1;
-            if bytes as f64 <= limit || rounds == FIT_ROUNDS {
-                return Ok((graph, bytes));
-            }
-            // Bytes fall more slowly than steps grow.
-            self.step_size *= 1.002 * (bytes as f64 / limit).powf(1.5) as f32;
+    /// The graph of the trained codes, its steps fitted so that the file fills the size budget, if there is one.
+    fn fit(&mut self, refinement: f32) -> Result<(Graph, usize), CompressError> {
+        let limit = self.options.budget.bytes(self.parameters);
+        let mut best: Option<(Graph, usize)> = None;
+        for _ in 0..FIT_ROUNDS {
             self.round();
+            let graph = self.coded_graph(refinement)?;
+            let bytes = start::file(graph.clone(), &self.options.metadata)?.len();
+            let Some(limit) = limit else { return Ok((graph, bytes)) };
+            let share = bytes as f64 / limit;
+            let better = best.as_ref().is_none_or(|(_, other)| {
+                let other = *other as f64 / limit;
+                if share <= 1.0 { other > 1.0 || share > other } else { share < other }
+            });
+            if better {
+                best = Some((graph, bytes));
+            }
+            if (FILLED..=1.0).contains(&share) {
+                break;
+            }
+            // Bytes fall more slowly than steps grow; aim at the middle of what is accepted.
+            self.step_size *= (share / (0.5 + 0.5 * FILLED)).powf(1.2) as f32;
         }
+        // There is at least one round.
+        best.ok_or(CompressError::NothingToCompress)
     }
 
-    fn coded_graph(&mut self) -> Result<Graph, CompressError> {
-        self.measure_statistics()?;
-        let coded = self.layers.iter().map(|layer| CodedWeight {
+    fn coded_graph(&mut self, refinement: f32) -> Result<Graph, CompressError> {
+        let step_size = self.step_size;
+        let coded = self.layers.par_iter().map(|layer| CodedWeight {
             weight: layer.weight,
-            codes: refine(layer, self.step_size),
-            scales: layer.scales(self.step_size).collect(),
+            codes: refine(layer, step_size, refinement),
+            scales: layer.scales(step_size).collect(),
         });
         let coded: Vec<CodedWeight> = coded.collect();
         for (layer, refined) in self.layers.iter_mut().zip(&coded) {

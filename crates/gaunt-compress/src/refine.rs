@@ -8,20 +8,19 @@
 use gaunt_format::CostModel;
 
 use crate::{
-    options::REFINEMENT,
     quantizer::{BIT_PRICE, Layer},
     rate::CodeShape,
 };
 
-/// The codes of a layer for the file.
-pub fn refine(layer: &Layer, global: f32) -> Vec<i32> {
-    if layer.dense || REFINEMENT == 0.0 {
+/// The codes of a layer for the file; `strength` is a factor on the price of a bit that the step implies.
+pub fn refine(layer: &Layer, global: f32, strength: f32) -> Vec<i32> {
+    if layer.dense || strength == 0.0 {
         return layer.codes.clone();
     }
     let CodeShape { outputs, inputs, taps } = layer.shape;
     let mut model = CostModel::new(&[outputs, inputs, taps]);
     let inverse = 1.0 / layer.step(global);
-    let price = REFINEMENT * BIT_PRICE;
+    let price = strength * BIT_PRICE;
     let chosen = layer.latent.iter().zip(&layer.codes).map(|(&u, &nearest)| {
         let lower = nearest - nearest.signum();
         let cost = |code: i32| {
