@@ -7,7 +7,7 @@
 
 use std::{sync::Arc, time::Instant};
 
-use gaunt_compress::{Budget, Metrics, Method, Observer, Options, Overrides, Run, Snapshot, TrainingData};
+use gaunt_compress::{Budget, Method, Metrics, Observer, Options, Overrides, Run, Snapshot, TrainingData};
 use gaunt_data::{Augment, Dataset, Normalization};
 use gaunt_format::Metadata;
 use gaunt_graph::zoo::{Arch, build};

@@ -131,7 +131,7 @@ mod tests {
     use super::*;
 
     fn layer() -> Layer {
-        let shape = CodeShape { outputs: 2, inputs: 4, taps: 1 };
+        let shape = CodeShape { outputs: 2, inputs: 4, taps: 1, width: 1 };
         Layer::new(ValueId(0), shape, &[0.1, -0.9, 2.2, 0.0, 0.2, -1.8, 4.4, 0.05], vec![1.0, 2.0])
     }
 

@@ -15,6 +15,8 @@ pub struct CodeShape {
     pub inputs: usize,
     /// Kernel positions.
     pub taps: usize,
+    /// Kernel positions in a row.
+    pub width: usize,
 }
 
 impl CodeShape {
@@ -22,7 +24,13 @@ impl CodeShape {
     pub fn of(shape: &[usize]) -> Self {
         let outputs = shape.first().copied().unwrap_or(1);
         let inputs = shape.get(1).copied().unwrap_or(1);
-        Self { outputs, inputs, taps: shape.iter().skip(2).product() }
+        let width = shape.get(3).copied().unwrap_or(1);
+        Self { outputs, inputs, taps: shape.iter().skip(2).product(), width }
+    }
+
+    /// As the coder of the file sees it.
+    pub fn dims(self) -> [usize; 4] {
+        [self.outputs, self.inputs, self.taps / self.width.max(1), self.width]
     }
 
     /// Number of weights.
@@ -143,7 +151,7 @@ mod tests {
 
     #[test]
     fn bits_are_near_the_entropy_of_the_source() {
-        let shape = CodeShape { outputs: 64, inputs: 32, taps: 9 };
+        let shape = CodeShape { outputs: 64, inputs: 32, taps: 9, width: 3 };
         let codes = codes_with(|_| 0.1, shape);
         let entropy = 0.1 * (-(0.1f64).log2() + 1.0) - 0.9 * (0.9f64).log2();
         let bits = RateModel::fit(&codes, shape).bits / shape.len() as f64;
@@ -152,7 +160,7 @@ mod tests {
 
     #[test]
     fn weights_in_empty_channels_cost_more() {
-        let shape = CodeShape { outputs: 16, inputs: 16, taps: 9 };
+        let shape = CodeShape { outputs: 16, inputs: 16, taps: 9, width: 3 };
         let codes = codes_with(|i| if i / (16 * 9) < 8 { 0.02 } else { 0.5 }, shape);
         let model = RateModel::fit(&codes, shape);
         assert!(model.nonzero_cost()[0] > model.nonzero_cost()[shape.len() - 1] + 2.0);
@@ -160,7 +168,7 @@ mod tests {
 
     #[test]
     fn empty_and_full_layers_have_finite_costs() {
-        let shape = CodeShape { outputs: 4, inputs: 4, taps: 1 };
+        let shape = CodeShape { outputs: 4, inputs: 4, taps: 1, width: 1 };
         for codes in [vec![0; 16], vec![3; 16], vec![i32::MAX; 16]] {
             let model = RateModel::fit(&codes, shape);
             assert!(model.bits.is_finite() && model.nonzero_cost().iter().all(|cost| cost.is_finite()));

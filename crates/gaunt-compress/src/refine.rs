@@ -7,18 +7,14 @@
 
 use gaunt_format::CostModel;
 
-use crate::{
-    quantizer::{BIT_PRICE, Layer},
-    rate::CodeShape,
-};
+use crate::quantizer::{BIT_PRICE, Layer};
 
 /// The codes of a layer for the file; `strength` is a factor on the price of a bit that the step implies.
 pub fn refine(layer: &Layer, global: f32, strength: f32) -> Vec<i32> {
     if layer.dense || strength == 0.0 {
         return layer.codes.clone();
     }
-    let CodeShape { outputs, inputs, taps } = layer.shape;
-    let mut model = CostModel::new(&[outputs, inputs, taps]);
+    let mut model = CostModel::like(&layer.codes, &layer.shape.dims());
     let inverse = 1.0 / layer.step(global);
     let price = strength * BIT_PRICE;
     let chosen = layer.latent.iter().zip(&layer.codes).map(|(&u, &nearest)| {

@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use crate::{quantizer::Layer, rate::CodeShape};
+use crate::quantizer::Layer;
 
 /// Bytes of the file as a function of the layers' rate models, kept true by the real coder now and then.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -39,6 +39,5 @@ impl SizeModel {
 
 /// Bytes of a layer's codes in the file.
 pub fn coded_bytes(layer: &Layer) -> usize {
-    let CodeShape { outputs, inputs, taps } = layer.shape;
-    gaunt_format::encode_codes(&layer.codes, &[outputs, inputs, taps]).len()
+    gaunt_format::encode_codes(&layer.codes, &layer.shape.dims()).len()
 }

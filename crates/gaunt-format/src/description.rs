@@ -110,12 +110,16 @@ fn read_node(
     let inputs = (0..count).map(|_| read_reference(input, graph, parameters, limits));
     let inputs: Vec<ValueId> = inputs.collect::<Result<_, FormatError>>()?;
     let outputs = input.size()?;
-    check("outputs of a node", outputs, limits.nodes)?;
+    // Inputs and parameters are each as many as tensors at most.
+    let values = limits.tensors.saturating_mul(2).saturating_add(limits.nodes);
+    check("values", graph.values.len().saturating_add(outputs), values)?;
     let name = node_name(graph, &op, &inputs, place);
     let names: Vec<String> =
         if outputs == 1 { vec![name.clone()] } else { (0..outputs).map(|output| format!("{name}.{output}")).collect() };
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    graph.add_node_outputs(name, op, &inputs, &names)?;
+    for id in graph.add_node_outputs(name, op, &inputs, &names)? {
+        check("axes of a value", graph.value(id).shape.len(), limits.rank)?;
+    }
     Ok(())
 }
 

@@ -35,15 +35,18 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+mod code_model;
 mod codes;
 mod container;
 mod description;
 mod error;
+mod half;
 mod limits;
+mod logistic;
 mod metadata;
-mod numbers;
+mod mix;
 mod operators;
-mod predict;
+mod plan;
 mod range;
 mod tensor;
 mod text;

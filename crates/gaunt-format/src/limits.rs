@@ -19,11 +19,11 @@ pub struct Limits {
     pub description: usize,
 }
 
-/// A coded element costs at least this part of a byte, beyond [`FREE_ELEMENTS`] for each tensor: what claims more elements for
-/// its bytes is no file of ours. An adaptive decision costs at least 1/11,000 of a bit; real tensors stay far above.
-pub(crate) const ELEMENTS_PER_BYTE: usize = 32_768;
-/// Elements that a tensor may have for no bytes at all.
-pub(crate) const FREE_ELEMENTS: usize = 65_536;
+/// What claims more elements for its bytes, beyond [`FREE_ELEMENTS`] for each tensor, is no file of ours: a decision costs
+/// at least 1/11,356 of a bit, so that a byte holds 90,848 zeros at most.
+pub(crate) const ELEMENTS_PER_BYTE: usize = 1 << 17;
+/// Elements that a tensor may have for no bytes at all: an encoder leaves out zero bytes at the end of a stream.
+pub(crate) const FREE_ELEMENTS: usize = 1 << 19;
 
 impl Default for Limits {
     /// 1 GiB, 65,536 nodes, 65,536 tensors, rank 8, 268,435,456 elements, 4 MiB of description.

@@ -213,6 +213,6 @@ mod tests {
 
     #[test]
     fn the_golden_input_is_pinned() {
-        assert_eq!(Golden::input(1, 3), [-1.05419922, -0.522949219, 0.0169677734]);
+        assert_eq!(Golden::input(1, 3), [-1.054_199_2, -0.522_949_2, 0.016_967_773]);
     }
 }

@@ -142,12 +142,12 @@ pub(crate) fn read(input: &mut Reader, limits: &Limits) -> Result<Op, FormatErro
         8 => Op::AveragePool { pool: read_pool(input)?, count_include_pad: read_flag(input)? },
         9 => Op::Reduce {
             reduction: read_choice(input, &REDUCTIONS)?,
-            axes: read_list(input)?,
+            axes: read_axes(input, limits)?,
             keep_dims: read_flag(input)?,
         },
         10 => Op::LayerNorm { axis: input.size()?, epsilon: input.float()? },
         11 => Op::Reshape { shape: read_shape(input, limits)? },
-        12 => Op::Transpose { perm: read_list(input)? },
+        12 => Op::Transpose { perm: read_axes(input, limits)? },
         13 => Op::Concat { axis: input.size()? },
         14 => Op::Split { axis: input.size()?, sizes: read_list(input)? },
         15 => Op::Slice { axes: read_slices(input)? },
@@ -159,7 +159,7 @@ pub(crate) fn read(input: &mut Reader, limits: &Limits) -> Result<Op, FormatErro
             mode: read_choice(input, &SAMPLINGS)?,
             coordinates: read_choice(input, &COORDINATES)?,
         }),
-        19 => Op::Gather { axis: input.size()?, indices: read_list(input)?, indices_shape: read_list(input)? },
+        19 => Op::Gather { axis: input.size()?, indices: read_list(input)?, indices_shape: read_axes(input, limits)? },
         20 => Op::Where,
         tag => return Err(input.invalid(format!("operator {tag} is not known; read it with a newer version of gaunt"))),
     })
@@ -300,6 +300,13 @@ fn read_count(input: &mut Reader) -> Result<usize, FormatError> {
 
 fn read_list(input: &mut Reader) -> Result<Vec<usize>, FormatError> {
     (0..read_count(input)?).map(|_| input.size()).collect()
+}
+
+/// A list with an entry for each axis.
+fn read_axes(input: &mut Reader, limits: &Limits) -> Result<Vec<usize>, FormatError> {
+    let axes = read_list(input)?;
+    check("axes in a list", axes.len(), limits.rank)?;
+    Ok(axes)
 }
 
 fn read_slices(input: &mut Reader) -> Result<Vec<SliceAxis>, FormatError> {

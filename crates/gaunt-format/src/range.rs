@@ -68,7 +68,7 @@ impl Encoder {
 
 impl Coder for Encoder {
     fn code(&mut self, p: u32, bit: bool) -> bool {
-        let bound = (self.range >> PROBABILITY_BITS) * p;
+        let bound = split(self.range, p);
         if bit {
             self.range = bound;
         } else {
@@ -81,6 +81,27 @@ impl Coder for Encoder {
         }
         bit
     }
+}
+
+/// Writes nothing: for a model that only learns.
+pub(crate) struct Discard;
+
+impl Coder for Discard {
+    fn code(&mut self, _: u32, bit: bool) -> bool {
+        bit
+    }
+}
+
+/// Codes the lowest `count` bits of `value`, highest first, without a model; a reader's `value` is ignored.
+pub(crate) fn code_plain(coder: &mut impl Coder, value: u32, count: u32) -> u32 {
+    (0..count)
+        .rev()
+        .fold(0, |read, i| read << 1 | u32::from(coder.code(1 << (PROBABILITY_BITS - 1), value >> i & 1 != 0)))
+}
+
+/// The part of the range that belongs to a set bit: neither empty nor all of it.
+fn split(range: u32, p: u32) -> u32 {
+    ((u64::from(range) * u64::from(p)) >> PROBABILITY_BITS) as u32
 }
 
 /// Reads decisions.
@@ -113,7 +134,7 @@ impl<'a> Decoder<'a> {
 
 impl Coder for Decoder<'_> {
     fn code(&mut self, p: u32, _: bool) -> bool {
-        let bound = (self.range >> PROBABILITY_BITS) * p;
+        let bound = split(self.range, p);
         let bit = self.value < bound;
         if bit {
             self.range = bound;

@@ -3,20 +3,22 @@
 //! The first byte says how: floats as they are, or codes. Scales on the logarithmic grid and codes share one stream
 //! of the entropy coder.
 
-use alloc::{format, vec::Vec};
+use alloc::{format, vec, vec::Vec};
 
 use gaunt_graph::{Data, Tensor, log_scale, nearest_log_scale};
 
 use crate::{
     FormatError, codes,
+    half::{exact_half, float_of},
     limits::{ELEMENTS_PER_BYTE, FREE_ELEMENTS},
-    numbers::NumberModel,
-    range::{Decoder, Encoder},
+    range::{Coder, Decoder, Encoder, code_plain},
     wire::{Reader, Writer},
 };
 
 const PLACE: &str = "a tensor";
 const FLOATS: u8 = 0;
+/// Floats of 16 bits, where these are enough for all of them.
+const HALVES: u8 = 5;
 /// One scale on the grid; one for each output channel on the grid; one, or one for each channel, as floats.
 const CODES_GRID_ONE: u8 = 1;
 const CODES_GRID: u8 = 2;
@@ -28,8 +30,7 @@ pub(crate) fn write(tensor: &Tensor) -> Vec<u8> {
     let mut out = Writer::default();
     match tensor.data() {
         Data::Floats(floats) => {
-            out.0.push(FLOATS);
-            floats.iter().for_each(|&float| out.float(float));
+            write_floats(&mut out, floats);
         }
         Data::Codes { codes, scales } => {
             let one = scales.len() == 1;
@@ -61,12 +62,8 @@ pub(crate) fn read(bytes: &[u8], shape: Vec<usize>) -> Result<Tensor, FormatErro
     })?;
     let mut input = Reader::new(bytes, PLACE);
     let kind = input.byte()?;
-    if kind == FLOATS {
-        if input.left() / 4 < count {
-            return Err(FormatError::Truncated { place: PLACE });
-        }
-        let floats = (0..count).map(|_| input.float()).collect::<Result<_, FormatError>>()?;
-        input.end()?;
+    if kind == FLOATS || kind == HALVES {
+        let floats = read_floats(&mut input, kind, count)?;
         return Ok(Tensor::new(shape, floats)?);
     }
     let scales = match kind {
@@ -93,6 +90,37 @@ pub(crate) fn read(bytes: &[u8], shape: Vec<usize>) -> Result<Tensor, FormatErro
     Ok(Tensor::from_codes(shape, codes, scales)?)
 }
 
+fn write_floats(out: &mut Writer, floats: &[f32]) {
+    match floats.iter().map(|&float| exact_half(float)).collect::<Option<Vec<u16>>>() {
+        Some(halves) => {
+            out.0.push(HALVES);
+            halves.iter().for_each(|half| out.0.extend(half.to_le_bytes()));
+        }
+        None => {
+            out.0.push(FLOATS);
+            floats.iter().for_each(|&float| out.float(float));
+        }
+    }
+}
+
+/// Reads all that is left, which must be `count` floats.
+fn read_floats(input: &mut Reader, kind: u8, count: usize) -> Result<Vec<f32>, FormatError> {
+    let size = if kind == HALVES { 2 } else { 4 };
+    if count.checked_mul(size) != Some(input.left()) {
+        return Err(
+            input.invalid(format!("{count} floats of {size} bytes do not fill the {} bytes left", input.left()))
+        );
+    }
+    let read = |_| {
+        if kind == FLOATS {
+            return input.float();
+        }
+        let bytes = input.take(2)?;
+        Ok(float_of(u16::from_le_bytes([bytes[0], bytes[1]])))
+    };
+    (0..count).map(read).collect()
+}
+
 /// The grid codes of scales, if all lie on the grid.
 fn grid_codes(scales: &[f32]) -> Option<Vec<i32>> {
     let code = |&scale: &f32| {
@@ -103,34 +131,34 @@ fn grid_codes(scales: &[f32]) -> Option<Vec<i32>> {
     scales.iter().map(code).collect()
 }
 
-/// Grid codes as differences.
+/// The mean as 13 plain bits, then the distances from it as codes. (Neighbouring channels have little in common, so that
+/// differences between them would cost half a bit more.)
 fn write_grid(coder: &mut Encoder, grid: &[i32]) {
-    let mut model = NumberModel::new();
-    let mut previous = 0;
-    for &code in grid {
-        model.code(coder, code - previous);
-        previous = code;
+    let mean = grid.iter().map(|&code| i64::from(code)).sum::<i64>().div_euclid(grid.len().max(1) as i64) as i32;
+    code_grid_mean(coder, mean);
+    if grid.len() > 1 {
+        let distances: Vec<i32> = grid.iter().map(|&code| code - mean).collect();
+        codes::write(coder, &distances, &[grid.len()]);
     }
 }
 
 fn read_grid(coder: &mut Decoder, count: usize) -> Result<Vec<f32>, FormatError> {
-    let mut model = NumberModel::new();
-    let mut code = 0i32;
-    let mut scales = Vec::new();
-    for _ in 0..count {
-        code = code.wrapping_add(model.code(coder, 0));
-        if coder.is_exhausted() {
-            return Err(FormatError::Truncated { place: PLACE });
-        }
-        scales.push(log_scale(code));
-    }
-    Ok(scales)
+    let mean = code_grid_mean(coder, 0);
+    let distances = if count > 1 { codes::read(coder, &[count]) } else { Some(vec![0; count]) };
+    let distances = distances.ok_or(FormatError::Truncated { place: PLACE })?;
+    Ok(distances.into_iter().map(|distance| log_scale(mean.saturating_add(distance))).collect())
 }
+
+/// Grid codes lie between -4032 and 4064, see [`nearest_log_scale`].
+fn code_grid_mean(coder: &mut impl Coder, mean: i32) -> i32 {
+    code_plain(coder, (mean + GRID_ZERO) as u32, GRID_BITS) as i32 - GRID_ZERO
+}
+
+const GRID_BITS: u32 = 13;
+const GRID_ZERO: i32 = 1 << 12;
 
 #[cfg(test)]
 mod tests {
-    use alloc::vec;
-
     use proptest::prelude::*;
 
     use super::*;
@@ -139,7 +167,7 @@ mod tests {
         #[test]
         fn tensors_come_back(
             rows in 0usize..5, columns in 0usize..5,
-            floats in prop::collection::vec(any::<f32>(), 25),
+            floats in prop_oneof![prop::collection::vec(any::<f32>(), 25), prop::collection::vec((-9i8..9).prop_map(f32::from), 25)],
             codes in prop::collection::vec(-4i32..4, 25),
             scales in prop::collection::vec(prop_oneof![1e-30f32..1e30, (-900i32..900).prop_map(log_scale)], 5),
         ) {
@@ -150,6 +178,15 @@ mod tests {
                 let Ok(coded) = Tensor::from_codes(shape.clone(), codes[..count].to_vec(), scales.to_vec()) else { continue };
                 prop_assert_eq!(read(&write(&coded), shape.clone()), Ok(coded));
             }
+        }
+    }
+
+    #[test]
+    fn what_holds_nothing_but_zeros_can_be_read_back() {
+        for count in [1, 50_000, 600_000, 1_500_000] {
+            let zeros = Tensor::from_codes(vec![1, count], vec![0; count], vec![1.0]).unwrap();
+            let bytes = write(&zeros);
+            assert_eq!(read(&bytes, vec![1, count]), Ok(zeros), "{count} zeros in {} bytes", bytes.len());
         }
     }
 

@@ -1,9 +1,9 @@
 //! The coder of the description and the metadata: bytes, predicted from up to three before them.
 
-use alloc::vec::Vec;
+use alloc::{vec, vec::Vec};
 
 use crate::{
-    predict::Mixed,
+    mix::{Counter, Mixer},
     range::{Coder, Decoder, Encoder},
     wire::{Reader, Writer},
 };
@@ -11,24 +11,29 @@ use crate::{
 /// Counters for each order.
 const TABLE: usize = 1 << 13;
 const ORDERS: usize = 4;
-const START: u16 = 1 << 15;
+/// Shift of the mixer's learning rate.
+const RATE: u32 = 13;
 
 struct TextModel {
-    counters: Mixed<ORDERS>,
+    mixer: Mixer<ORDERS>,
     /// The bytes before, the last one lowest.
     before: u32,
 }
 
 impl TextModel {
     fn new() -> Self {
-        Self { counters: Mixed::new([TABLE; ORDERS], 8, START, 60), before: 0 }
+        let counters = vec![Counter::new(1 << 31, 0, 60); TABLE * ORDERS];
+        Self { mixer: Mixer::new(counters, 8, [3 << 14; ORDERS]), before: 0 }
     }
 
     fn code(&mut self, coder: &mut impl Coder, byte: u8) -> u8 {
         let mut node = 1usize;
         for bit in (0..8).rev() {
             let picked = core::array::from_fn(|order| self.slot(order as u32, node));
-            node = node << 1 | usize::from(self.counters.code(coder, &picked, bit, byte >> bit & 1 == 1));
+            let prediction = self.mixer.predict(picked, bit);
+            let set = coder.code(prediction.p(), byte >> bit & 1 == 1);
+            self.mixer.learn(&prediction, set, RATE);
+            node = node << 1 | usize::from(set);
         }
         self.before = self.before << 8 | (node as u32 & 255);
         node as u8
@@ -39,7 +44,7 @@ impl TextModel {
         let before = if order == 0 { 0 } else { self.before & (u32::MAX >> (32 - 8 * order)) };
         let hash = (before.wrapping_mul(4).wrapping_add(order)).wrapping_mul(0x9E37_79B1)
             ^ (node as u32).wrapping_mul(0x85EB_CA6B);
-        (hash ^ hash >> 15).wrapping_mul(0x2C1B_3C6D) as usize >> 16 & (TABLE - 1)
+        order as usize * TABLE + ((hash ^ hash >> 15).wrapping_mul(0x2C1B_3C6D) as usize >> 16 & (TABLE - 1))
     }
 }
 

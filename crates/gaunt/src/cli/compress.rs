@@ -22,6 +22,7 @@ use super::{
     model::{self, Loaded},
     output, print, progress,
     run_dir::RunDir,
+    table::table,
     verify,
 };
 
@@ -271,31 +272,15 @@ fn predict(graph: &Graph, images: &Dataset, normalization: &Normalization, what:
 /// The result for people.
 pub fn text(report: &Report) -> String {
     let Report { validation, test, file, .. } = report;
-    let original = 4 * file.parameters;
-    let mut text = inspect::text(file);
-    text += &format!(
-        "\n\n{:<12}{:>12}{:>16}{:>16}\n{:<12}{:>12}{:>16}{:>16}\n{:<12}{:>12}{:>14.2} %{:>14.2} %\n{:<12}{:>12}{:>14.2} %{:>16}\n{:<12}{:>12}{:>14.2} %{:>14.2} %",
-        "",
-        "bytes",
-        "validation",
-        "test",
-        "",
-        "",
-        "",
-        "",
-        "original",
-        original,
-        validation.original,
-        test.original,
-        "rounded",
-        file.file_bytes,
-        validation.before_tuning,
-        "",
-        "trained",
-        file.file_bytes,
-        validation.after_tuning,
-        test.file,
-    );
+    let mut accuracies = table(&["", "bytes", "validation", "test"]);
+    let mut row = |name: &str, bytes: usize, validation: f64, test: Option<f64>| {
+        let test = test.map_or(String::new(), |test| format!("{test:.2} %"));
+        accuracies.add_row([name.to_string(), bytes.to_string(), format!("{validation:.2} %"), test]);
+    };
+    row("original", 4 * file.parameters, validation.original, Some(test.original));
+    row("rounded", file.file_bytes, validation.before_tuning, None);
+    row("trained", file.file_bytes, validation.after_tuning, Some(test.file));
+    let mut text = format!("{}\n\n{accuracies}", inspect::text(file));
     text += &format!(
         "\n\n{}: {:.2}x smaller, {:.2} points lost on validation, {:.2} on test, in {:.0} s",
         report.out,
