@@ -108,7 +108,7 @@ pub(crate) const CALIBRATE_ROUNDS: usize = 10;
 /// Batches for the Fisher information.
 pub(crate) const FISHER_BATCHES: usize = 60;
 /// Batches over which batch-norm statistics are measured again at the end.
-pub(crate) const STATISTICS_BATCHES: usize = 80;
+pub(crate) const STATISTICS_BATCHES: usize = 40;
 /// Evaluations per epoch, so that accuracy can steer.
 pub(crate) const EVALUATIONS_PER_EPOCH: u64 = 2;
 

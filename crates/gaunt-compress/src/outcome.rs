@@ -88,45 +88,57 @@ impl Run<'_> {
 
     /// The graph of the trained codes, its steps fitted so that the file fills the size budget, if there is one.
     fn fit(&mut self, refinement: f32) -> Result<(Graph, usize), CompressError> {
-        let limit = self.options.budget.bytes(self.parameters);
-        let mut best: Option<(Graph, usize)> = None;
+        let limit = self.options.budget.bytes(self.parameters).unwrap_or(f64::INFINITY);
+        let mut filled = FILLED;
         for _ in 0..FIT_ROUNDS {
+            let bytes = self.file_bytes(self.coded(refinement))? as f64;
+            let share = bytes / limit;
+            if limit.is_infinite() || (filled..=1.0).contains(&share) {
+                let coded = self.coded(refinement);
+                let (graph, bytes) = self.measured_graph(coded)?;
+                // Biases follow from statistics, so the last byte is known only now.
+                if bytes as f64 <= limit {
+                    return Ok((graph, bytes));
+                }
+            }
+            // Bytes fall more slowly than steps grow; aim at the middle of what is accepted, which widens each time
+            // so that the search ends.
+            self.step_size *= (share / (0.5 + 0.5 * filled)).powf(1.2) as f32;
             self.round();
-            let graph = self.coded_graph(refinement)?;
-            let bytes = start::file(graph.clone(), &self.options.metadata)?.len();
-            let Some(limit) = limit else { return Ok((graph, bytes)) };
-            let share = bytes as f64 / limit;
-            let better = best.as_ref().is_none_or(|(_, other)| {
-                let other = *other as f64 / limit;
-                if share <= 1.0 { other > 1.0 || share > other } else { share < other }
-            });
-            if better {
-                best = Some((graph, bytes));
-            }
-            if (FILLED..=1.0).contains(&share) {
-                break;
-            }
-            // Bytes fall more slowly than steps grow; aim at the middle of what is accepted.
-            self.step_size *= (share / (0.5 + 0.5 * FILLED)).powf(1.2) as f32;
+            filled -= 1.0 - FILLED;
         }
-        // There is at least one round.
-        best.ok_or(CompressError::NothingToCompress)
+        let coded = self.coded(refinement);
+        self.measured_graph(coded)
     }
 
-    fn coded_graph(&mut self, refinement: f32) -> Result<Graph, CompressError> {
+    /// The codes of all weights, chosen for the file.
+    fn coded(&self, refinement: f32) -> Vec<CodedWeight> {
         let step_size = self.step_size;
         let coded = self.layers.par_iter().map(|layer| CodedWeight {
             weight: layer.weight,
             codes: refine(layer, step_size, refinement),
             scales: layer.scales(step_size).collect(),
         });
-        let coded: Vec<CodedWeight> = coded.collect();
-        for (layer, refined) in self.layers.iter_mut().zip(&coded) {
-            layer.codes.copy_from_slice(&refined.codes);
+        coded.collect()
+    }
+
+    /// Bytes of the file with these codes and the statistics as they are.
+    fn file_bytes(&self, coded: Vec<CodedWeight>) -> Result<usize, CompressError> {
+        let graph = finish(self.network.to_graph(), coded)?;
+        Ok(start::file(graph, &self.options.metadata)?.len())
+    }
+
+    /// The graph of these codes, with statistics measured for them, and the bytes of its file.
+    fn measured_graph(&mut self, coded: Vec<CodedWeight>) -> Result<(Graph, usize), CompressError> {
+        let layers = self.layers.iter().zip(&coded);
+        let weights = layers.map(|(layer, coded)| (layer.weight, layer.weights_of(&coded.codes, self.step_size)));
+        for (weight, floats) in weights.collect::<Vec<_>>() {
+            self.network.set_parameter(weight, &floats);
         }
-        self.upload();
         self.measure_statistics()?;
-        Ok(finish(self.network.to_graph(), coded)?)
+        let graph = finish(self.network.to_graph(), coded)?;
+        let bytes = start::file(graph.clone(), &self.options.metadata)?.len();
+        Ok((graph, bytes))
     }
 
     /// Batch-norm statistics of the network with the codes as weights.

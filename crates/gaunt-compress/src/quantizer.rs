@@ -88,13 +88,15 @@ impl Layer {
         }
     }
 
-    /// Writes the weights that the codes stand for.
-    pub fn weights(&self, global: f32, out: &mut Vec<f32>) {
-        out.clear();
-        let per_channel = self.shape.inputs * self.shape.taps;
-        for (codes, scale) in self.codes.chunks(per_channel).zip(self.scales(global)) {
-            out.extend(codes.iter().map(|&code| code as f32 * scale));
-        }
+    /// The weights that the layer's codes stand for.
+    pub fn weights(&self, global: f32) -> Vec<f32> {
+        self.weights_of(&self.codes, global)
+    }
+
+    /// The weights that other codes of this layer stand for.
+    pub fn weights_of(&self, codes: &[i32], global: f32) -> Vec<f32> {
+        let channels = codes.chunks(self.shape.inputs * self.shape.taps).zip(self.scales(global));
+        channels.flat_map(|(codes, scale)| codes.iter().map(move |&code| code as f32 * scale)).collect()
     }
 
     /// Scale of each output channel under a global step.
@@ -139,9 +141,7 @@ mod tests {
     fn codes_times_scales_come_near_the_weights() {
         let mut layer = layer();
         layer.quantize(0.01);
-        let mut weights = Vec::new();
-        layer.weights(0.01, &mut weights);
-        for (w, expected) in weights.iter().zip([0.1, -0.9, 2.2, 0.0, 0.2, -1.8, 4.4, 0.05f32]) {
+        for (w, expected) in layer.weights(0.01).iter().zip([0.1, -0.9, 2.2, 0.0, 0.2, -1.8, 4.4, 0.05f32]) {
             assert!((w - expected).abs() <= 0.011, "{w} for {expected}");
         }
     }

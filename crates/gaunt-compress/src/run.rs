@@ -72,8 +72,6 @@ pub struct Run<'a> {
     last_good: Option<Checkpoint>,
     /// Smallest size so far, in bytes, at which accuracy was in budget, with its state.
     pub(crate) best: Option<(f64, Checkpoint)>,
-    /// Reused between steps.
-    weights: Vec<f32>,
 }
 
 /// Times that one run may go back before it gives up.
@@ -124,7 +122,6 @@ impl<'a> Run<'a> {
             parameters,
             last_good: None,
             best: None,
-            weights: Vec::new(),
         };
         // Without training there is no way to go: the first size is the last.
         let target = run.controller.target(if options.epochs == 0 { 1.0 } else { 0.0 });
@@ -235,8 +232,7 @@ impl<'a> Run<'a> {
     /// Gives the network the weights that the codes stand for.
     pub(crate) fn upload(&mut self) {
         for layer in &self.layers {
-            layer.weights(self.step_size, &mut self.weights);
-            self.network.set_parameter(layer.weight, &self.weights);
+            self.network.set_parameter(layer.weight, &layer.weights(self.step_size));
         }
     }
 

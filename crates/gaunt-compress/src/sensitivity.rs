@@ -82,6 +82,6 @@ mod tests {
             draw_one_hot(&mut logits, f64::from(i) / 1000.0);
             counts[logits.iter().position(|&l| l == CERTAIN).unwrap()] += 1;
         }
-        assert!((counts[0] as i32 - 333).abs() <= 1 && counts[2] == 0, "{counts:?}");
+        assert!((counts[0] - 333i32).abs() <= 1 && counts[2] == 0, "{counts:?}");
     }
 }
