@@ -10,7 +10,12 @@ use burn::backend::{
     tensor::FloatTensor,
 };
 
-use crate::{backend::BlockedOps, geometry::ConvGeometry, pointwise::Activation};
+use crate::{
+    backend::BlockedOps,
+    geometry::ConvGeometry,
+    pointwise::Activation,
+    pool::{PoolGeometry, Pooling},
+};
 
 /// Gradients are operations of the inner backend: burn differentiates once.
 const NO_SECOND: &str = "gradients of gradients are not computed";
@@ -142,6 +147,22 @@ impl<B: BlockedOps, const N: usize> Backward<B, N> for Pass {
     }
 }
 
+#[derive(Debug)]
+struct Pool;
+
+impl<B: BlockedOps> Backward<B, 1> for Pool {
+    /// `x`, `y`, geometry.
+    type State = (FloatTensor<B>, FloatTensor<B>, PoolGeometry, Pooling);
+
+    fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let dy = grads.consume::<B>(&ops.node);
+        let (x, y, geometry, pooling) = ops.state;
+        if let [Some(node)] = ops.parents {
+            grads.register::<B>(node.id, B::blocked_pool_gradient(x, y, dy, geometry, pooling));
+        }
+    }
+}
+
 impl<B: BlockedOps, C: CheckpointStrategy> BlockedOps for Autodiff<B, C> {
     fn block(x: FloatTensor<Self>) -> FloatTensor<Self> {
         let images = x.shape()[0];
@@ -220,6 +241,26 @@ impl<B: BlockedOps, C: CheckpointStrategy> BlockedOps for Autodiff<B, C> {
             OpsKind::Tracked(prep) => prep.finish((y.clone(), activation), y),
             OpsKind::UnTracked(prep) => prep.finish(y),
         }
+    }
+
+    fn blocked_pool(x: FloatTensor<Self>, geometry: PoolGeometry, pooling: Pooling) -> FloatTensor<Self> {
+        let op = Pool.prepare::<C>([x.node()]).compute_bound().stateful();
+        let x = x.into_primitive();
+        let y = B::blocked_pool(x.clone(), geometry, pooling);
+        match op {
+            OpsKind::Tracked(prep) => prep.finish((x, y.clone(), geometry, pooling), y),
+            OpsKind::UnTracked(prep) => prep.finish(y),
+        }
+    }
+
+    fn blocked_pool_gradient(
+        _: FloatTensor<Self>,
+        _: FloatTensor<Self>,
+        _: FloatTensor<Self>,
+        _: PoolGeometry,
+        _: Pooling,
+    ) -> FloatTensor<Self> {
+        unimplemented!("{NO_SECOND}")
     }
 
     fn blocked_conv_input(

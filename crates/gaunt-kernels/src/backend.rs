@@ -1,15 +1,17 @@
 //! The kernels as operations of burn's CPU backend.
 
 use burn::backend::{Backend, Flex, TensorMetadata, backend_extension, ops::FloatTensorOps, tensor::FloatTensor};
-use burn::tensor::TensorData;
+use burn::tensor::{DType, TensorData};
 
 use crate::{
+    buffer::Buffer,
     conv::{self, Kernel},
     geometry::ConvGeometry,
     lanes::{Isa, LANES},
     layout,
-    norm::{self, Extent, Statistics},
+    norm::{self, Extent, Norm, Statistics},
     pointwise::{self, Activation},
+    pool::{Pool, PoolGeometry, Pooling},
 };
 
 /// Operations on blocked maps `[B, C, H, W, 16]`.
@@ -82,6 +84,16 @@ pub trait BlockedOps: Backend {
         dy: FloatTensor<Self>,
         activation: Activation,
     ) -> FloatTensor<Self>;
+    /// One number for each window.
+    fn blocked_pool(x: FloatTensor<Self>, geometry: PoolGeometry, pooling: Pooling) -> FloatTensor<Self>;
+    /// The gradient of a pool's input `x`, from its output `y` and the gradient of that.
+    fn blocked_pool_gradient(
+        x: FloatTensor<Self>,
+        y: FloatTensor<Self>,
+        dy: FloatTensor<Self>,
+        geometry: PoolGeometry,
+        pooling: Pooling,
+    ) -> FloatTensor<Self>;
 }
 
 type Tensor = FloatTensor<Flex>;
@@ -101,6 +113,11 @@ fn tensor(floats: Vec<f32>, shape: impl Into<Vec<usize>>) -> Tensor {
     Flex::float_from_data(TensorData::new(floats, shape.into()), &Default::default())
 }
 
+fn maps(floats: Buffer, shape: [usize; 5]) -> Tensor {
+    let data = TensorData::from_bytes(floats.into_bytes(), shape, DType::F32);
+    Flex::float_from_data(data, &Default::default())
+}
+
 fn shape<const D: usize>(tensor: &Tensor) -> [usize; D] {
     let shape = tensor.shape();
     std::array::from_fn(|axis| shape[axis])
@@ -114,7 +131,7 @@ fn extent(x: &Tensor, images: usize) -> Extent {
 impl BlockedOps for Flex {
     fn block(x: Tensor) -> Tensor {
         let [images, c, h, w] = shape(&x);
-        tensor(layout::block(floats(&whole(x)), c * h * w), [images.div_ceil(LANES), c, h, w, LANES])
+        maps(layout::block(floats(&whole(x)), c * h * w), [images.div_ceil(LANES), c, h, w, LANES])
     }
 
     fn unblock(x: Tensor, images: usize) -> Tensor {
@@ -127,14 +144,14 @@ impl BlockedOps for Flex {
         let kernel = Kernel::of(shape(&w));
         let output = geometry.output_size([height, width], kernel.size);
         let y = conv::forward(Isa::detect(), floats(&whole(x)), floats(&whole(w)), &geometry, kernel, [height, width]);
-        tensor(y, [blocks, kernel.outputs, output[0], output[1], LANES])
+        maps(y, [blocks, kernel.outputs, output[0], output[1], LANES])
     }
 
     fn blocked_conv_input(dy: Tensor, w: Tensor, geometry: ConvGeometry, input: [usize; 2]) -> Tensor {
         let [blocks, ..]: [usize; 5] = shape(&dy);
         let kernel = Kernel::of(shape(&w));
         let dx = conv::input_gradient(Isa::detect(), floats(&whole(dy)), floats(&whole(w)), &geometry, kernel, input);
-        tensor(dx, [blocks, kernel.inputs * geometry.groups, input[0], input[1], LANES])
+        maps(dx, [blocks, kernel.inputs * geometry.groups, input[0], input[1], LANES])
     }
 
     fn blocked_conv_weight(x: Tensor, dy: Tensor, geometry: ConvGeometry, kernel: [usize; 4]) -> Tensor {
@@ -155,10 +172,11 @@ impl BlockedOps for Flex {
     ) -> (Tensor, Tensor, Tensor) {
         let (x, gamma, beta) = (whole(x), whole(gamma), whole(beta));
         let extent = extent(&x, images);
-        let statistics = norm::statistics(floats(&x), extent);
-        let y = norm::normalize(floats(&x), &statistics, floats(&gamma), floats(&beta), epsilon, activation, extent);
+        let statistics = norm::statistics(Isa::detect(), floats(&x), extent);
+        let norm = Norm { statistics: &statistics, gamma: floats(&gamma), beta: floats(&beta), epsilon, activation };
+        let y = norm.normalize(Isa::detect(), floats(&x), extent);
         let channels = [extent.channels];
-        (tensor(y, shape::<5>(&x)), tensor(statistics.mean, channels), tensor(statistics.variance, channels))
+        (maps(y, shape::<5>(&x)), tensor(statistics.mean, channels), tensor(statistics.variance, channels))
     }
 
     fn blocked_norm_gradient(
@@ -176,25 +194,18 @@ impl BlockedOps for Flex {
         let extent = extent(&x, images);
         let statistics =
             Statistics { mean: floats(&whole(mean)).to_vec(), variance: floats(&whole(variance)).to_vec() };
-        let (dx, dgamma, dbeta) = norm::gradient(
-            floats(&x),
-            floats(&dy),
-            &statistics,
-            floats(&gamma),
-            floats(&beta),
-            epsilon,
-            activation,
-            extent,
-        );
+        let norm = Norm { statistics: &statistics, gamma: floats(&gamma), beta: floats(&beta), epsilon, activation };
+        let (dx, dgamma, dbeta) = norm.gradient(Isa::detect(), floats(&x), floats(&dy), extent);
         let channels = [extent.channels];
-        (tensor(dx, shape::<5>(&x)), tensor(dgamma, channels), tensor(dbeta, channels))
+        (maps(dx, shape::<5>(&x)), tensor(dgamma, channels), tensor(dbeta, channels))
     }
 
     fn blocked_affine(x: Tensor, scale: Tensor, shift: Tensor, activation: Activation) -> Tensor {
         let (x, scale, shift) = (whole(x), whole(scale), whole(shift));
         let [_, _, height, width, _] = shape(&x);
-        let y = pointwise::affine(floats(&x), floats(&scale), floats(&shift), height * width, activation);
-        tensor(y, shape::<5>(&x))
+        let y =
+            pointwise::affine(Isa::detect(), floats(&x), floats(&scale), floats(&shift), height * width, activation);
+        maps(y, shape::<5>(&x))
     }
 
     fn blocked_affine_gradient(
@@ -206,23 +217,44 @@ impl BlockedOps for Flex {
     ) -> (Tensor, Tensor, Tensor) {
         let (x, y, scale, dy) = (whole(x), whole(y), whole(scale), whole(dy));
         let [_, channels, height, width, _] = shape(&x);
-        let (dx, dscale, dshift) =
-            pointwise::affine_gradient(floats(&x), floats(&y), floats(&dy), floats(&scale), height * width, activation);
-        (tensor(dx, shape::<5>(&x)), tensor(dscale, [channels]), tensor(dshift, [channels]))
+        let (dx, dscale, dshift) = pointwise::affine_gradient(
+            Isa::detect(),
+            floats(&x),
+            floats(&y),
+            floats(&dy),
+            floats(&scale),
+            height * width,
+            activation,
+        );
+        (maps(dx, shape::<5>(&x)), tensor(dscale, [channels]), tensor(dshift, [channels]))
     }
 
     fn blocked_add(a: Tensor, b: Tensor, activation: Activation) -> Tensor {
         let (a, b) = (whole(a), whole(b));
-        tensor(pointwise::add(floats(&a), floats(&b), activation), shape::<5>(&a))
+        maps(pointwise::add(Isa::detect(), floats(&a), floats(&b), activation), shape::<5>(&a))
     }
 
     fn blocked_activate(x: Tensor, activation: Activation) -> Tensor {
         let x = whole(x);
-        tensor(pointwise::activate(floats(&x), activation), shape::<5>(&x))
+        maps(pointwise::activate(Isa::detect(), floats(&x), activation), shape::<5>(&x))
     }
 
     fn blocked_activation_gradient(y: Tensor, dy: Tensor, activation: Activation) -> Tensor {
         let (y, dy) = (whole(y), whole(dy));
-        tensor(pointwise::activation_gradient(floats(&y), floats(&dy), activation), shape::<5>(&y))
+        maps(pointwise::activation_gradient(Isa::detect(), floats(&y), floats(&dy), activation), shape::<5>(&y))
+    }
+
+    fn blocked_pool(x: Tensor, geometry: PoolGeometry, pooling: Pooling) -> Tensor {
+        let [blocks, channels, height, width, _] = shape(&x);
+        let pool = Pool::new(&geometry, pooling, [height, width]);
+        let output = pool.output();
+        maps(pool.forward(Isa::detect(), floats(&whole(x))), [blocks, channels, output[0], output[1], LANES])
+    }
+
+    fn blocked_pool_gradient(x: Tensor, y: Tensor, dy: Tensor, geometry: PoolGeometry, pooling: Pooling) -> Tensor {
+        let (x, y, dy) = (whole(x), whole(y), whole(dy));
+        let [_, _, height, width, _] = shape(&x);
+        let pool = Pool::new(&geometry, pooling, [height, width]);
+        maps(pool.gradient(Isa::detect(), floats(&x), floats(&y), floats(&dy)), shape::<5>(&x))
     }
 }

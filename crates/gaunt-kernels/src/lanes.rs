@@ -13,6 +13,8 @@ pub const LANES: usize = 16;
 /// Methods may only be called on a processor that has the implementation's instructions, from a function that
 /// enables them, and with pointers that are valid for `LANES` floats (one, for [`splat`](Lanes::splat)).
 pub unsafe trait Lanes: Copy {
+    /// Columns that four rows of sums leave registers for.
+    const COLUMNS: usize;
     /// All zero.
     unsafe fn zero() -> Self;
     /// Reads consecutive numbers, of any alignment.
@@ -21,8 +23,34 @@ pub unsafe trait Lanes: Copy {
     unsafe fn splat(from: *const f32) -> Self;
     /// `self + a * b`; fused where the processor can.
     unsafe fn add_product(self, a: Self, b: Self) -> Self;
+    /// `self + other`.
+    unsafe fn add(self, other: Self) -> Self;
+    /// `self - other`.
+    unsafe fn sub(self, other: Self) -> Self;
+    /// `self * other`.
+    unsafe fn mul(self, other: Self) -> Self;
+    /// The greater; `other` where either is not a number.
+    unsafe fn max(self, other: Self) -> Self;
+    /// The smaller; `other` where either is not a number.
+    unsafe fn min(self, other: Self) -> Self;
+    /// `yes` where `self > other`, else `no`.
+    unsafe fn if_greater(self, other: Self, yes: Self, no: Self) -> Self;
+    /// `yes` where `self == other`, else `no`.
+    unsafe fn if_equal(self, other: Self, yes: Self, no: Self) -> Self;
     /// Writes consecutive numbers, of any alignment.
     unsafe fn store(self, to: *mut f32);
+}
+
+/// A vector as numbers.
+///
+/// # Safety
+/// As for the methods of [`Lanes`].
+#[inline(always)]
+pub(crate) unsafe fn numbers<L: Lanes>(vector: L) -> [f32; LANES] {
+    let mut numbers = [0.0; LANES];
+    // SAFETY: as promised by the caller; there is room for all lanes.
+    unsafe { vector.store(numbers.as_mut_ptr()) };
+    numbers
 }
 
 /// Instruction sets that there are kernels for, the best first.
@@ -62,19 +90,19 @@ impl Isa {
     }
 }
 
-/// Runs a generic kernel with the instructions of `$isa` enabled: `dispatch!(isa, kernel(arguments))` calls
-/// `kernel::<L>(arguments)`, which must be `#[inline(always)]` so that it is compiled with them.
+/// Runs a generic kernel with the instructions of `$isa` enabled: `dispatch!(isa, kernel(name: Type, ..) -> Output)` calls
+/// `kernel::<L>(name, ..)`, which must be `#[inline(always)]` so that it is compiled with them.
 macro_rules! dispatch {
-    ($isa:expr, $kernel:ident ( $($name:ident : $type:ty),* $(,)? )) => {{
+    ($isa:expr, $kernel:ident ( $($name:ident : $type:ty),* $(,)? ) $(-> $output:ty)?) => {{
         #[cfg(target_arch = "x86_64")]
         #[target_feature(enable = "avx512f")]
-        unsafe fn avx512($($name: $type),*) {
+        unsafe fn avx512($($name: $type),*) $(-> $output)? {
             // SAFETY: the caller enables AVX-512 and passes on what it was given.
             unsafe { $kernel::<core::arch::x86_64::__m512>($($name),*) }
         }
         #[cfg(target_arch = "x86_64")]
         #[target_feature(enable = "avx2,fma")]
-        unsafe fn avx2($($name: $type),*) {
+        unsafe fn avx2($($name: $type),*) $(-> $output)? {
             // SAFETY: the caller enables AVX2 and FMA and passes on what it was given.
             unsafe { $kernel::<[core::arch::x86_64::__m256; 2]>($($name),*) }
         }
@@ -98,8 +126,33 @@ mod x86 {
 
     use super::Lanes;
 
-    // SAFETY: each method is one instruction of AVX-512F, with the trait's preconditions.
+    /// Methods that are one intrinsic on vectors each.
+    macro_rules! intrinsics {
+        ($($name:ident($a:ident $(, $other:ident)*) = $call:expr;)*) => {
+            $(#[inline(always)]
+            unsafe fn $name(self $(, $other: Self)*) -> Self {
+                let $a = self;
+                // SAFETY: as promised by the caller.
+                unsafe { $call }
+            })*
+        };
+    }
+
+    // SAFETY: each method is one or two instructions of AVX-512F, with the trait's preconditions.
     unsafe impl Lanes for __m512 {
+        const COLUMNS: usize = 6;
+
+        intrinsics! {
+            add_product(sum, a, b) = _mm512_fmadd_ps(a, b, sum);
+            add(a, b) = _mm512_add_ps(a, b);
+            sub(a, b) = _mm512_sub_ps(a, b);
+            mul(a, b) = _mm512_mul_ps(a, b);
+            max(a, b) = _mm512_max_ps(a, b);
+            min(a, b) = _mm512_min_ps(a, b);
+            if_greater(a, b, yes, no) = _mm512_mask_blend_ps(_mm512_cmp_ps_mask::<_CMP_GT_OQ>(a, b), no, yes);
+            if_equal(a, b, yes, no) = _mm512_mask_blend_ps(_mm512_cmp_ps_mask::<_CMP_EQ_OQ>(a, b), no, yes);
+        }
+
         #[inline(always)]
         unsafe fn zero() -> Self {
             // SAFETY: as promised by the caller.
@@ -116,19 +169,45 @@ mod x86 {
             unsafe { _mm512_set1_ps(*from) }
         }
         #[inline(always)]
-        unsafe fn add_product(self, a: Self, b: Self) -> Self {
-            // SAFETY: as promised by the caller.
-            unsafe { _mm512_fmadd_ps(a, b, self) }
-        }
-        #[inline(always)]
         unsafe fn store(self, to: *mut f32) {
             // SAFETY: as promised by the caller.
             unsafe { _mm512_storeu_ps(to, self) }
         }
     }
 
-    // SAFETY: each method is a pair of AVX2 or FMA instructions, with the trait's preconditions.
+    /// As [`intrinsics`], for each half.
+    macro_rules! halves {
+        ($($name:ident($a:ident $(, $other:ident)*) = $call:expr;)*) => {
+            $(#[inline(always)]
+            unsafe fn $name(self $(, $other: Self)*) -> Self {
+                core::array::from_fn(
+                    #[inline(always)]
+                    |half| {
+                        let $a = self[half];
+                        $(let $other = $other[half];)*
+                        // SAFETY: as promised by the caller.
+                        unsafe { $call }
+                    },
+                )
+            })*
+        };
+    }
+
+    // SAFETY: each method is a few AVX2 or FMA instructions, with the trait's preconditions.
     unsafe impl Lanes for [__m256; 2] {
+        const COLUMNS: usize = 1;
+
+        halves! {
+            add_product(sum, a, b) = _mm256_fmadd_ps(a, b, sum);
+            add(a, b) = _mm256_add_ps(a, b);
+            sub(a, b) = _mm256_sub_ps(a, b);
+            mul(a, b) = _mm256_mul_ps(a, b);
+            max(a, b) = _mm256_max_ps(a, b);
+            min(a, b) = _mm256_min_ps(a, b);
+            if_greater(a, b, yes, no) = _mm256_blendv_ps(no, yes, _mm256_cmp_ps::<_CMP_GT_OQ>(a, b));
+            if_equal(a, b, yes, no) = _mm256_blendv_ps(no, yes, _mm256_cmp_ps::<_CMP_EQ_OQ>(a, b));
+        }
+
         #[inline(always)]
         unsafe fn zero() -> Self {
             // SAFETY: as promised by the caller.
@@ -145,11 +224,6 @@ mod x86 {
             unsafe { [_mm256_broadcast_ss(&*from); 2] }
         }
         #[inline(always)]
-        unsafe fn add_product(self, a: Self, b: Self) -> Self {
-            // SAFETY: as promised by the caller.
-            unsafe { [_mm256_fmadd_ps(a[0], b[0], self[0]), _mm256_fmadd_ps(a[1], b[1], self[1])] }
-        }
-        #[inline(always)]
         unsafe fn store(self, to: *mut f32) {
             // SAFETY: as promised by the caller; the second half begins 8 floats on.
             unsafe {
@@ -160,8 +234,35 @@ mod x86 {
     }
 }
 
+/// Methods that treat lane by lane.
+macro_rules! lane_by_lane {
+    ($($name:ident($a:ident $(, $other:ident)*) = $call:expr;)*) => {
+        $(#[inline(always)]
+        unsafe fn $name(self $(, $other: Self)*) -> Self {
+            core::array::from_fn(|lane| {
+                let $a = self[lane];
+                $(let $other = $other[lane];)*
+                $call
+            })
+        })*
+    };
+}
+
 // SAFETY: plain arithmetic; loads and stores have the trait's preconditions.
 unsafe impl Lanes for [f32; LANES] {
+    const COLUMNS: usize = 1;
+
+    lane_by_lane! {
+        add_product(sum, a, b) = sum + a * b;
+        add(a, b) = a + b;
+        sub(a, b) = a - b;
+        mul(a, b) = a * b;
+        max(a, b) = if a > b { a } else { b };
+        min(a, b) = if a < b { a } else { b };
+        if_greater(a, b, yes, no) = if a > b { yes } else { no };
+        if_equal(a, b, yes, no) = if a == b { yes } else { no };
+    }
+
     #[inline(always)]
     unsafe fn zero() -> Self {
         [0.0; LANES]
@@ -175,10 +276,6 @@ unsafe impl Lanes for [f32; LANES] {
     unsafe fn splat(from: *const f32) -> Self {
         // SAFETY: as promised by the caller.
         [unsafe { *from }; LANES]
-    }
-    #[inline(always)]
-    unsafe fn add_product(self, a: Self, b: Self) -> Self {
-        core::array::from_fn(|i| self[i] + a[i] * b[i])
     }
     #[inline(always)]
     unsafe fn store(self, to: *mut f32) {

@@ -1,26 +1,35 @@
 //! Between plain maps `[N, C, H, W]` and blocked ones `[B, C, H, W, 16]`.
 
+use std::mem::MaybeUninit;
+
 use rayon::prelude::*;
 
-use crate::lanes::LANES;
+use crate::{buffer::Buffer, lanes::LANES};
 
 /// Pixels that are turned together: the images' rows and the vectors' lines both stay in the nearest cache.
 const TILE: usize = 64;
 
 /// Puts images side by side; lanes without an image are zero. `size` is the number of elements of an image.
-pub(crate) fn block(plain: &[f32], size: usize) -> Vec<f32> {
+pub(crate) fn block(plain: &[f32], size: usize) -> Buffer {
     let images = plain.len() / size.max(1);
-    let mut blocked = vec![0.0; images.div_ceil(LANES) * size * LANES];
-    let tasks = blocked.par_chunks_mut((size * LANES).max(1)).zip(plain.par_chunks((size * LANES).max(1)));
-    tasks.for_each(|(blocked, plain)| {
-        for (tile, pixels) in blocked.chunks_mut(TILE * LANES).enumerate() {
-            for (lane, image) in plain.chunks_exact(size).enumerate() {
-                let image = &image[tile * TILE..][..pixels.len() / LANES];
-                pixels.iter_mut().skip(lane).step_by(LANES).zip(image).for_each(|(to, from)| *to = *from);
+    let block = (size * LANES).max(1);
+    let fill = |blocked: &mut [MaybeUninit<f32>]| {
+        blocked.par_chunks_mut(block).zip(plain.par_chunks(block)).for_each(|(blocked, plain)| {
+            if plain.len() < block {
+                blocked.fill(MaybeUninit::new(0.0));
             }
-        }
-    });
-    blocked
+            for (tile, pixels) in blocked.chunks_mut(TILE * LANES).enumerate() {
+                for (lane, image) in plain.chunks_exact(size).enumerate() {
+                    let image = &image[tile * TILE..][..pixels.len() / LANES];
+                    pixels.iter_mut().skip(lane).step_by(LANES).zip(image).for_each(|(to, &from)| {
+                        to.write(from);
+                    });
+                }
+            }
+        });
+    };
+    // SAFETY: every lane of a full block is written, and the others are cleared first.
+    unsafe { Buffer::written(images.div_ceil(LANES) * size * LANES, fill) }
 }
 
 /// Takes images apart again; there are `images` of them, of `size` elements each.

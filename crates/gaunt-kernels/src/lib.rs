@@ -15,11 +15,15 @@
 //!
 //! # Limits
 //!
-//! `f32` only. Gradients of gradients are not computed. Pooling goes through burn's own operators.
+//! `f32` only. Gradients of gradients are not computed. The memory of freed maps waits for maps of the same size, up to
+//! 2 GiB, instead of going back to the system at each step.
 
 mod autodiff;
 mod backend;
+mod buffer;
 mod conv;
+mod correlation;
+mod gather;
 mod geometry;
 mod lanes;
 mod layout;
@@ -28,6 +32,8 @@ mod norm;
 mod plain;
 mod pointwise;
 mod pool;
+#[cfg(test)]
+mod tests;
 
 pub use geometry::ConvGeometry;
 pub use lanes::{Isa, LANES};

@@ -2,7 +2,13 @@
 
 use burn::backend::{Dispatch, DispatchDevice, DispatchTensor, TensorMetadata, ops::FloatTensorOps};
 
-use crate::{backend::BlockedOps, geometry::ConvGeometry, plain, pointwise::Activation, pool::PoolGeometry};
+use crate::{
+    backend::BlockedOps,
+    geometry::ConvGeometry,
+    plain,
+    pointwise::Activation,
+    pool::{PoolGeometry, Pooling},
+};
 
 /// A batch of feature maps `[N, C, H, W]`.
 ///
@@ -28,6 +34,12 @@ impl Maps {
             #[allow(unreachable_patterns, reason = "other devices are behind features")]
             _ => Self(Layout::Plain(tensor)),
         }
+    }
+
+    /// Takes `[N, C, H, W]` as it is, on any device: the reference that blocked maps are compared with.
+    #[cfg(test)]
+    pub(crate) fn plain(tensor: DispatchTensor) -> Self {
+        Self(Layout::Plain(tensor))
     }
 
     /// Gives `[N, C, H, W]`. Differentiable.
@@ -125,24 +137,29 @@ pub fn activate(x: Maps, activation: Activation) -> Maps {
 
 /// The largest of each window; padding never wins.
 pub fn max_pool(x: Maps, pool: &PoolGeometry) -> Maps {
-    Maps::from_tensor(plain::max_pool(x.into_tensor(), pool))
+    Maps(match x.0 {
+        Layout::Plain(x) => Layout::Plain(plain::max_pool(x, pool)),
+        Layout::Blocked { tensor, images } => {
+            Layout::Blocked { tensor: Dispatch::blocked_pool(tensor, *pool, Pooling::Max), images }
+        }
+    })
 }
 
 /// The mean of each window.
 pub fn average_pool(x: Maps, pool: &PoolGeometry, count_include_pad: bool) -> Maps {
-    Maps::from_tensor(plain::average_pool(x.into_tensor(), pool, count_include_pad))
+    Maps(match x.0 {
+        Layout::Plain(x) => Layout::Plain(plain::average_pool(x, pool, count_include_pad)),
+        Layout::Blocked { tensor, images } => {
+            let pooling = Pooling::Average { include_pad: count_include_pad };
+            Layout::Blocked { tensor: Dispatch::blocked_pool(tensor, *pool, pooling), images }
+        }
+    })
 }
 
 /// The mean of each map, `[N, C]`.
 pub fn global_average(x: Maps) -> DispatchTensor {
-    let [images, channels, ..] = x.shape();
-    let mean = |tensor: DispatchTensor| Dispatch::float_mean_dim(Dispatch::float_mean_dim(tensor, 3), 2);
-    match x.0 {
-        Layout::Plain(tensor) => Dispatch::float_reshape(mean(tensor), [images, channels].into()),
-        Layout::Blocked { tensor, images } => {
-            // One pixel is left: taking it apart is cheap.
-            let tensor = Dispatch::unblock(mean(tensor), images);
-            Dispatch::float_reshape(tensor, [images, channels].into())
-        }
-    }
+    let [images, channels, height, width] = x.shape();
+    let window = [height, width];
+    let pool = PoolGeometry { kernel: window, stride: window, pads: [0; 4], dilation: [1; 2], ceil: false };
+    Dispatch::float_reshape(average_pool(x, &pool, false).into_tensor(), [images, channels].into())
 }

@@ -1,0 +1,156 @@
+//! Memory for maps: aligned to vectors, written once, and used again.
+//!
+//! A training step frees and allocates the same large tensors over and over. Given back to the system, each would have to be
+//! cleared page by page; so freed buffers wait here for the next tensor of their size.
+
+use std::{
+    mem::MaybeUninit,
+    ops::Deref,
+    sync::{Mutex, PoisonError},
+};
+
+use burn_std::{AccessError, AccessPolicy, AllocationController, AllocationProperty, Bytes};
+
+use crate::lanes::LANES;
+
+/// A vector in memory.
+#[derive(Clone, Copy)]
+#[repr(C, align(64))]
+struct Line([f32; LANES]);
+
+/// Bytes that wait at most; beyond, those that waited longest go back to the system.
+const LIMIT: usize = 2 << 30;
+
+/// Buffers that wait, the longest first; their lengths are zero.
+static FREE: Mutex<Vec<Vec<Line>>> = Mutex::new(Vec::new());
+
+/// Numbers of blocked maps.
+pub(crate) struct Buffer(Vec<Line>);
+
+impl Buffer {
+    /// `len` numbers that `fill` writes.
+    ///
+    /// # Safety
+    /// `fill` writes every one of them.
+    ///
+    /// # Panics
+    /// If they are not a whole number of vectors.
+    pub unsafe fn written(len: usize, fill: impl FnOnce(&mut [MaybeUninit<f32>])) -> Self {
+        assert!(len.is_multiple_of(LANES), "maps are made of vectors");
+        let mut lines = take(len / LANES);
+        let room = lines.spare_capacity_mut()[..len / LANES].as_mut_ptr().cast();
+        // SAFETY: a line is as many numbers as it has lanes, without padding, and the room is borrowed only here.
+        fill(unsafe { std::slice::from_raw_parts_mut(room, len) });
+        // SAFETY: the capacity suffices, and the caller promises that all was written.
+        unsafe { lines.set_len(len / LANES) };
+        Self(lines)
+    }
+
+    /// As the memory of a tensor.
+    pub fn into_bytes(self) -> Bytes {
+        let len = size_of_val(self.0.as_slice());
+        // SAFETY: that many bytes are initialized, by the invariant of `Vec`.
+        unsafe { Bytes::from_controller(Box::new(self), len) }
+    }
+}
+
+impl Deref for Buffer {
+    type Target = [f32];
+
+    fn deref(&self) -> &[f32] {
+        // SAFETY: a line is as many numbers as it has lanes, without padding.
+        unsafe { std::slice::from_raw_parts(self.0.as_ptr().cast(), self.0.len() * LANES) }
+    }
+}
+
+impl AllocationController for Buffer {
+    /// The most that burn's memory may claim; lines are better aligned.
+    fn alloc_align(&self) -> usize {
+        align_of::<u128>()
+    }
+
+    fn property(&self) -> AllocationProperty {
+        AllocationProperty::Other
+    }
+
+    unsafe fn memory_mut(&mut self, _: AccessPolicy) -> Result<&mut [MaybeUninit<u8>], AccessError> {
+        let len = size_of_val(self.0.as_slice());
+        // SAFETY: lines are bytes without padding, and the caller only writes initialized ones.
+        Ok(unsafe { std::slice::from_raw_parts_mut(self.0.as_mut_ptr().cast(), len) })
+    }
+
+    fn memory(&self, _: AccessPolicy) -> Result<&[MaybeUninit<u8>], AccessError> {
+        // SAFETY: lines are bytes without padding.
+        Ok(unsafe { std::slice::from_raw_parts(self.0.as_ptr().cast(), size_of_val(self.0.as_slice())) })
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        give(std::mem::take(&mut self.0));
+    }
+}
+
+fn bytes(lines: &Vec<Line>) -> usize {
+    lines.capacity() * size_of::<Line>()
+}
+
+/// Room for `len` lines, none of which can be relied on.
+fn take(len: usize) -> Vec<Line> {
+    let mut free = FREE.lock().unwrap_or_else(PoisonError::into_inner);
+    match free.iter().rposition(|lines| lines.capacity() == len) {
+        Some(at) => free.remove(at),
+        None => {
+            // Without the lock: the system may take its time.
+            drop(free);
+            Vec::with_capacity(len)
+        }
+    }
+}
+
+fn give(mut lines: Vec<Line>) {
+    if cfg!(debug_assertions) || cfg!(test) {
+        // What is read before it is written shows.
+        lines.fill(Line([f32::NAN; LANES]));
+    }
+    lines.clear();
+    let mut free = FREE.lock().unwrap_or_else(PoisonError::into_inner);
+    free.push(lines);
+    let mut waiting: usize = free.iter().map(bytes).sum();
+    let surplus = free.iter().take_while(|lines| {
+        let surplus = waiting > LIMIT;
+        waiting -= bytes(lines);
+        surplus
+    });
+    let surplus = surplus.count();
+    let surplus: Vec<_> = free.drain(..surplus).collect();
+    drop(free);
+    drop(surplus);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(value: f32, lines: usize) -> Buffer {
+        let fill = |room: &mut [MaybeUninit<f32>]| room.fill(MaybeUninit::new(value));
+        // SAFETY: all is filled.
+        unsafe { Buffer::written(lines * LANES, fill) }
+    }
+
+    #[test]
+    fn a_freed_buffer_is_used_again() {
+        // A size that no other test has.
+        const LINES: usize = 12345;
+        let first = of(1.0, LINES);
+        let address = first.as_ptr();
+        assert!(address.cast::<Line>().is_aligned());
+        let bytes = first.into_bytes();
+        let copy = bytes.clone();
+        drop(bytes);
+        let second = of(2.0, LINES);
+        assert_eq!(second.as_ptr(), address);
+        assert!(second.iter().all(|&x| x == 2.0));
+        assert!(copy.chunks_exact(4).all(|x| x == 1f32.to_ne_bytes()));
+    }
+}
