@@ -32,8 +32,12 @@ pub struct Outcome {
     pub holds: bool,
 }
 
-/// Rounds in which the final steps are fitted to a size budget.
-const FIT_ROUNDS: usize = 24;
+/// Rounds in which the final steps are bracketed and bisected to keep a size budget, and the factor of the bracket.
+const FIT_ROUNDS: usize = 12;
+const WIDER: f32 = 1.25;
+/// How often, and by which factor, steps grow when a last few bytes are too many.
+const NUDGES: usize = 8;
+const NUDGE: f32 = 1.002;
 /// A file of at least this share of its size budget is not made finer.
 const FILLED: f64 = 0.985;
 /// Factor on the steps, and how often, when every state seen in training loses too much.
@@ -88,27 +92,60 @@ impl Run<'_> {
 
     /// The graph of the trained codes, its steps fitted so that the file fills the size budget, if there is one.
     fn fit(&mut self, refinement: f32) -> Result<(Graph, usize), CompressError> {
-        let limit = self.options.budget.bytes(self.parameters).unwrap_or(f64::INFINITY);
-        let mut filled = FILLED;
-        for _ in 0..FIT_ROUNDS {
-            let bytes = self.file_bytes(self.coded(refinement))? as f64;
-            let share = bytes / limit;
-            if limit.is_infinite() || (filled..=1.0).contains(&share) {
-                let coded = self.coded(refinement);
-                let (graph, bytes) = self.measured_graph(coded)?;
-                // Biases follow from statistics, so the last byte is known only now.
-                if bytes as f64 <= limit {
-                    return Ok((graph, bytes));
-                }
-            }
-            // Bytes fall more slowly than steps grow; aim at the middle of what is accepted, which widens each time
-            // so that the search ends.
-            self.step_size *= (share / (0.5 + 0.5 * filled)).powf(1.2) as f32;
-            self.round();
-            filled -= 1.0 - FILLED;
+        let limit = self.options.budget.bytes(self.parameters);
+        if let Some(limit) = limit {
+            self.step_size *= self.fitting_factor(refinement, limit)?;
         }
+        for _ in 0..NUDGES {
+            self.round();
+            let coded = self.coded(refinement);
+            let (graph, bytes) = self.measured_graph(coded)?;
+            // Biases follow from statistics, so the last byte is known only now.
+            if limit.is_none_or(|limit| bytes as f64 <= limit) {
+                return Ok((graph, bytes));
+            }
+            self.step_size *= NUDGE;
+        }
+        self.round();
         let coded = self.coded(refinement);
         self.measured_graph(coded)
+    }
+
+    /// The factor on the global step at which the file just keeps `limit` bytes, by bisection of its logarithm.
+    fn fitting_factor(&mut self, refinement: f32, limit: f64) -> Result<f32, CompressError> {
+        let (mut finer, mut coarser) = (1.0f32, 1.0f32);
+        for _ in 0..FIT_ROUNDS {
+            if self.share(refinement, coarser, limit)? <= 1.0 {
+                break;
+            }
+            (finer, coarser) = (coarser, coarser * WIDER);
+        }
+        if coarser == 1.0 {
+            finer = 1.0 / WIDER;
+        }
+        for _ in 0..FIT_ROUNDS {
+            let middle = (finer * coarser).sqrt();
+            let share = self.share(refinement, middle, limit)?;
+            if share > 1.0 {
+                finer = middle;
+            } else {
+                coarser = middle;
+                if share >= FILLED {
+                    break;
+                }
+            }
+        }
+        Ok(coarser)
+    }
+
+    /// Bytes of the file over `limit` if steps were `factor` times what they are.
+    fn share(&mut self, refinement: f32, factor: f32, limit: f64) -> Result<f64, CompressError> {
+        let step_size = self.step_size;
+        self.step_size *= factor;
+        self.round();
+        let bytes = self.file_bytes(self.coded(refinement));
+        self.step_size = step_size;
+        Ok(bytes? as f64 / limit)
     }
 
     /// The codes of all weights, chosen for the file.

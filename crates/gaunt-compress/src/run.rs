@@ -241,7 +241,8 @@ impl<'a> Run<'a> {
     fn resize(&mut self, target: f64, limit: f64) {
         self.layers.par_iter_mut().for_each(Layer::refit);
         let wanted = self.size.payload_bits(target, &self.layers);
-        let factor = |bits: f64, wanted: f64| (bits / wanted).clamp(1.0 / limit, limit) as f32;
+        // Sparse layers lose bits faster than steps grow: the root keeps the loop from swinging.
+        let factor = |bits: f64, wanted: f64| (bits / wanted).sqrt().clamp(1.0 / limit, limit) as f32;
         match self.options.method {
             Method::Joint => {
                 let bits: f64 = self.layers.iter().map(|layer| layer.rate.bits).sum();
