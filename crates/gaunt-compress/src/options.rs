@@ -98,8 +98,9 @@ pub(crate) const PULL: f32 = 1.0;
 pub(crate) const REFINEMENT: f32 = 0.25;
 /// Steps between two looks at the size.
 pub(crate) const RESIZE_STEPS: u64 = 10;
-/// Largest factor by which one such look changes the quantiser's steps.
-pub(crate) const MAX_RESIZE: f64 = 1.1;
+/// Rounds in which one such look moves the quantiser's steps, and the largest error in bits that a round reacts to.
+pub(crate) const RESIZE_ROUNDS: usize = 4;
+pub(crate) const MAX_RESIZE: f64 = 1.2;
 /// Steps between two snapshots; a multiple of [`RESIZE_STEPS`].
 pub(crate) const SNAPSHOT_STEPS: u64 = 100;
 /// Rounds in which the starting steps are found, and rounds between measurements of the coder among them.

@@ -35,6 +35,8 @@ pub struct Outcome {
 /// Rounds in which the final steps are bracketed and bisected to keep a size budget, and the factor of the bracket.
 const FIT_ROUNDS: usize = 12;
 const WIDER: f32 = 1.25;
+/// Bytes that metadata may grow by when they are filled in.
+const METADATA_SLACK: f64 = 16.0;
 /// How often, and by which factor, steps grow when a last few bytes are too many.
 const NUDGES: usize = 8;
 const NUDGE: f32 = 1.002;
@@ -92,7 +94,7 @@ impl Run<'_> {
 
     /// The graph of the trained codes, its steps fitted so that the file fills the size budget, if there is one.
     fn fit(&mut self, refinement: f32) -> Result<(Graph, usize), CompressError> {
-        let limit = self.options.budget.bytes(self.parameters);
+        let limit = self.options.budget.bytes(self.parameters).map(|limit| limit - METADATA_SLACK);
         if let Some(limit) = limit {
             self.step_size *= self.fitting_factor(refinement, limit)?;
         }

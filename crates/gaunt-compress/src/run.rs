@@ -183,7 +183,10 @@ impl<'a> Run<'a> {
         }
         let progress = self.step as f64 / self.total_steps().max(1) as f64;
         let target = self.controller.target(progress);
-        self.resize(target, MAX_RESIZE);
+        for _ in 0..RESIZE_ROUNDS {
+            self.round();
+            self.resize(target, MAX_RESIZE);
+        }
         Ok(())
     }
 
