@@ -9,5 +9,5 @@ data=(--data "cifar10:$cifar" --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225)
 
 $gaunt eval "$network" "${data[@]}"
 $gaunt compress "$network" "${data[@]}" --target-ratio 12 --epochs 2 --seed 1 -o "$out/resnet20-12x.gaunt"
-$gaunt compress "$network" "${data[@]}" --max-drop 0.5 --epochs 4 --seed 1 -o "$out/resnet20-drop0.5.gaunt"
+$gaunt compress "$network" "${data[@]}" --max-drop 0.5 --epochs 2 --seed 1 -o "$out/resnet20-drop0.5.gaunt"
 $gaunt compress "$network" "${data[@]}" --target-ratio 12 --epochs 2 --seed 1 --method uniform -o "$out/resnet20-12x-uniform.gaunt"
