@@ -4,7 +4,7 @@ mod support;
 
 use std::{thread::sleep, time::Duration};
 
-use support::{Workplace, exists};
+use support::Workplace;
 
 const COMPRESS: &str = "compress lenet5.safetensors --data digits --target-ratio 15 --epochs 8 --batch 32 --seed 5";
 
@@ -41,7 +41,7 @@ fn killed_and_resumed_runs_leave_no_trace() {
             child.kill().unwrap();
             child.wait().unwrap();
             kills += 1;
-            assert!(!exists(&place.path("killed.gaunt")) || !place.read("killed.gaunt").is_empty());
+            assert!(!place.path("killed.gaunt").exists() || !place.read("killed.gaunt").is_empty());
         }
         assert!(kills > 0, "the run was never killed");
         assert!(place.read("undisturbed.gaunt") == place.read("killed.gaunt"), "{compress} after {kills} kills");
@@ -55,7 +55,7 @@ fn a_run_is_not_resumed_with_other_options_nor_forgotten_by_accident() {
     let long = COMPRESS.replace("--epochs 8", "--epochs 500");
     let mut child = place.start(&format!("{long} --run-dir run -o out.gaunt"));
     for _ in 0..600 {
-        if exists(&place.path("run/checkpoint.safetensors")) {
+        if place.path("run/checkpoint.safetensors").exists() {
             break;
         }
         sleep(Duration::from_millis(50));
