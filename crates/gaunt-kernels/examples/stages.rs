@@ -1,4 +1,4 @@
-//! Times the stages of ResNet-20: three residual blocks each, forward and backward, with a batch of 128 images.
+//! Times the stages of ResNet-20, ResNet-18 and VGG-16: three residual blocks each, forward and backward, with a batch of 128 images.
 //!
 //! ```text
 //! cargo run --release -p gaunt-kernels --example stages
@@ -44,7 +44,10 @@ impl Layer {
 
 fn main() {
     let device = Device::flex().autodiff();
-    for (channels, side) in [(16, 32), (32, 16), (64, 8)] {
+    for (channels, side) in [(16, 32), (32, 16), (64, 8), (64, 32), (128, 16), (256, 8), (512, 4), (512, 2)] {
+        if std::env::args().nth(1).is_some_and(|only| only != channels.to_string()) {
+            continue;
+        }
         let layers: Vec<Layer> = (0..2 * BLOCKS).map(|_| Layer::new(channels, &device)).collect();
         let x = Tensor::<4>::random([IMAGES, channels, side, side], Distribution::Default, &device).require_grad();
         let step = || {

@@ -54,6 +54,50 @@ impl Buffer {
     }
 }
 
+/// Room for numbers of one task, which it writes before it reads them.
+pub(crate) struct Scratch(Vec<Line>);
+
+// SAFETY: the memory belongs to the scratch; who uses its pointer answers for the rest.
+unsafe impl Sync for Scratch {}
+
+impl Scratch {
+    /// Room for at least `len` numbers.
+    pub fn new(len: usize) -> Self {
+        Self(take(len.div_ceil(LANES)))
+    }
+
+    pub fn as_ptr(&self) -> *const f32 {
+        self.0.as_ptr().cast()
+    }
+
+    /// The room may be written through this pointer while nobody else reads or writes the same numbers.
+    pub fn as_mut_ptr(&self) -> *mut f32 {
+        self.0.as_ptr().cast_mut().cast()
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        give(std::mem::take(&mut self.0));
+    }
+}
+
+/// Memory in which several tasks write places of their own.
+#[derive(Clone, Copy)]
+pub(crate) struct Shared(pub *mut f32);
+
+// SAFETY: who writes through the pointer answers for the places.
+unsafe impl Send for Shared {}
+// SAFETY: as above.
+unsafe impl Sync for Shared {}
+
+impl Shared {
+    /// The place of number `index`.
+    pub fn at(&self, index: usize) -> *mut f32 {
+        self.0.wrapping_add(index)
+    }
+}
+
 impl Deref for Buffer {
     type Target = [f32];
 

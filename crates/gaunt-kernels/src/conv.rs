@@ -1,7 +1,7 @@
-//! Direct convolution on blocked maps, in three passes: forward, gradient of the input, gradient of the weight.
+//! Convolution on blocked maps, in three passes: forward, gradient of the input, gradient of the weight.
 //!
 //! Maps are `[B, C, H, W, 16]`: sixteen images lie side by side, so that a pixel of a channel is one vector and every
-//! operation is vertical. Forward and input gradient are the same [`gather`](crate::gather) with the kernel turned; the
+//! operation is vertical. Three by three taps take the [`winograd`] way where that saves products. In the direct way, forward and input gradient are the same [`gather`](crate::gather) with the kernel turned; the
 //! weight gradient is a [`correlation`](crate::correlation). Tasks and orders of summation are fixed, so any number of
 //! threads gives the same bits.
 
@@ -11,6 +11,7 @@ use crate::{
     gather::Gather,
     geometry::{ConvGeometry, backward_runs, forward_runs},
     lanes::Isa,
+    winograd::{self, Tiling},
 };
 
 /// A kernel `[O, I, KH, KW]`; `I` counts the channels of one group.
@@ -39,6 +40,9 @@ impl Kernel {
 
 /// `y = x * w`: `x [B, C, H, W, 16]` in planes of `input` pixels.
 pub(crate) fn forward(isa: Isa, x: &[f32], w: &[f32], g: &ConvGeometry, kernel: Kernel, input: [usize; 2]) -> Buffer {
+    if let Some(tiling) = Tiling::new(g, kernel, input) {
+        return winograd::forward(isa, &tiling, x, w, kernel);
+    }
     let [height, width] = g.output_size(input, kernel.size);
     let (outputs, taps) = (kernel.outputs / g.groups, kernel.taps());
     let gather = Gather {
@@ -64,6 +68,9 @@ pub(crate) fn input_gradient(
     kernel: Kernel,
     input: [usize; 2],
 ) -> Buffer {
+    if let Some(tiling) = Tiling::new(g, kernel, input) {
+        return winograd::input_gradient(isa, &tiling, dy, w, kernel);
+    }
     let [height, width] = g.output_size(input, kernel.size);
     let (outputs, taps) = (kernel.outputs / g.groups, kernel.taps());
     let gather = Gather {
@@ -90,5 +97,8 @@ pub(crate) fn weight_gradient(
     kernel: Kernel,
     input: [usize; 2],
 ) -> Vec<f32> {
+    if let Some(tiling) = Tiling::new(g, kernel, input) {
+        return winograd::weight_gradient(isa, &tiling, x, dy, kernel);
+    }
     Correlation::new(x, dy, g, kernel, input).run(isa)
 }

@@ -1,6 +1,6 @@
 //! Products of maps and gradients of maps, summed over images and pixels: the gradient of a convolution's weight.
 //!
-//! For each tap, four output channels by six input channels are summed in registers over all rows of a sweep, which is a few
+//! For each tap, six output channels by four input channels are summed in registers over all rows of a sweep, which is a few
 //! blocks of images where maps are small. Between the sweeps of a task the sums rest in the nearest cache, a vector each;
 //! lanes are added up at its end.
 
@@ -8,14 +8,14 @@ use rayon::prelude::*;
 
 use crate::{
     conv::Kernel,
-    geometry::ConvGeometry,
+    geometry::{ConvGeometry, slices},
     lanes::{Isa, LANES, Lanes, dispatch, numbers},
 };
 
-/// Output channels that are summed together; a tail is done two by two and one by one.
-const OUTPUTS: usize = 4;
+/// Output channels that are summed together at most.
+const OUTPUTS: usize = 6;
 /// Input channels that are summed together; fewer where that divides them evenly.
-const INPUTS: usize = 6;
+const INPUTS: usize = 4;
 /// Pixels that a sweep should have to be worth fetching and putting back the sums.
 const SWEEP: usize = 128;
 /// Tasks that are aimed at, by cutting the batch if there are fewer blocks of channels. Fixed, so that nothing depends on the
@@ -129,22 +129,15 @@ impl<'a> Correlation<'a> {
         let width = inputs.div_ceil(inputs.div_ceil(INPUTS).max(1));
         let mut whole = Vec::new();
         for group in 0..self.groups {
-            let mut first = 0;
-            while first < outputs {
-                let count = match outputs - first {
-                    1 => 1,
-                    2..OUTPUTS => 2,
-                    _ => OUTPUTS,
-                };
+            for panel in slices(outputs, outputs.div_ceil(OUTPUTS)) {
                 whole.extend((0..inputs).step_by(width).map(|input| Task {
-                    output: group * outputs + first,
-                    outputs: count,
+                    output: group * outputs + panel.start,
+                    outputs: panel.len(),
                     input,
                     inputs: width.min(inputs - input),
                     first_block: 0,
                     last_block: blocks,
                 }));
-                first += count;
             }
         }
         let parts = TASKS.div_ceil(whole.len().max(1)).min(blocks.max(1));
@@ -165,9 +158,12 @@ unsafe fn correlate<L: Lanes>(correlation: &Correlation, task: Task) -> Vec<f32>
     // SAFETY: as promised by the caller.
     unsafe {
         match task.outputs {
-            OUTPUTS => correlate_outputs::<L, OUTPUTS>(correlation, task),
+            1 => correlate_outputs::<L, 1>(correlation, task),
             2 => correlate_outputs::<L, 2>(correlation, task),
-            _ => correlate_outputs::<L, 1>(correlation, task),
+            3 => correlate_outputs::<L, 3>(correlation, task),
+            4 => correlate_outputs::<L, 4>(correlation, task),
+            5 => correlate_outputs::<L, 5>(correlation, task),
+            _ => correlate_outputs::<L, OUTPUTS>(correlation, task),
         }
     }
 }
@@ -189,9 +185,7 @@ unsafe fn correlate_outputs<L: Lanes, const O: usize>(correlation: &Correlation,
                 1 => correlate_block::<L, O, 1>(correlation, task, input, sums, pitch),
                 2 => correlate_block::<L, O, 2>(correlation, task, input, sums, pitch),
                 3 => correlate_block::<L, O, 3>(correlation, task, input, sums, pitch),
-                4 => correlate_block::<L, O, 4>(correlation, task, input, sums, pitch),
-                5 => correlate_block::<L, O, 5>(correlation, task, input, sums, pitch),
-                _ => correlate_block::<L, O, 6>(correlation, task, input, sums, pitch),
+                _ => correlate_block::<L, O, 4>(correlation, task, input, sums, pitch),
             }
         }
         first += inputs;

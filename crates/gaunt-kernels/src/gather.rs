@@ -1,6 +1,6 @@
 //! Sums over channels and taps for every pixel: convolution forward and the gradient of its input.
 //!
-//! Four target channels by six columns are summed in registers. Columns are neighbouring pixels of a [`Run`], or, where
+//! Six target channels by four columns are summed in registers. Columns are neighbouring pixels of a [`Run`], or, where
 //! rows are so short that registers would stay empty, the same pixel in several blocks of images. Positions in the padding
 //! are never visited.
 
@@ -10,14 +10,14 @@ use rayon::prelude::*;
 
 use crate::{
     buffer::Buffer,
-    geometry::{Run, Tap},
+    geometry::{Run, Tap, slices},
     lanes::{Isa, LANES, Lanes, dispatch},
 };
 
-/// Target channels that are summed together; a tail is done two by two and one by one.
-const CHANNELS: usize = 4;
+/// Target channels that are summed together at most.
+const CHANNELS: usize = 6;
 /// Blocks of images that serve as columns where rows are short.
-const BLOCKS: usize = 6;
+const BLOCKS: usize = 4;
 /// Runs are short if none is longer than this.
 const SHORT: usize = 2;
 /// Bytes of source rows that should stay in the second-level cache while all channels of a task pass over them.
@@ -79,19 +79,13 @@ impl Gather {
     fn panels(&self, weight: impl Fn(usize, usize, usize, usize) -> f32) -> Vec<Panel> {
         let mut panels = Vec::new();
         for group in 0..self.groups {
-            let mut first = 0;
-            while first < self.targets {
-                let channels = match self.targets - first {
-                    1 => 1,
-                    2..CHANNELS => 2,
-                    _ => CHANNELS,
-                };
+            for panel in slices(self.targets, self.targets.div_ceil(CHANNELS)) {
+                let channels = panel.len();
                 let mut weights = Vec::with_capacity(channels * self.sources * self.taps);
                 for (source, tap) in (0..self.sources).flat_map(|source| (0..self.taps).map(move |tap| (source, tap))) {
-                    weights.extend((first..first + channels).map(|target| weight(group, target, source, tap)));
+                    weights.extend(panel.clone().map(|target| weight(group, target, source, tap)));
                 }
                 panels.push(Panel { source: group * self.sources, channels, weights });
-                first += channels;
             }
         }
         panels
@@ -150,11 +144,12 @@ unsafe fn gather_task<L: Lanes>(gather: &Gather, bands: &[&[Run]], task: &mut Ta
                 // SAFETY: the panel's channels begin at `first` in the task's targets.
                 unsafe {
                     match panel.channels {
-                        CHANNELS => {
-                            gather_run::<L, CHANNELS>(gather, run, panel, first, task.sources, &mut task.targets)
-                        }
+                        1 => gather_run::<L, 1>(gather, run, panel, first, task.sources, &mut task.targets),
                         2 => gather_run::<L, 2>(gather, run, panel, first, task.sources, &mut task.targets),
-                        _ => gather_run::<L, 1>(gather, run, panel, first, task.sources, &mut task.targets),
+                        3 => gather_run::<L, 3>(gather, run, panel, first, task.sources, &mut task.targets),
+                        4 => gather_run::<L, 4>(gather, run, panel, first, task.sources, &mut task.targets),
+                        5 => gather_run::<L, 5>(gather, run, panel, first, task.sources, &mut task.targets),
+                        _ => gather_run::<L, CHANNELS>(gather, run, panel, first, task.sources, &mut task.targets),
                     }
                 }
             }
@@ -219,9 +214,7 @@ unsafe fn gather_columns<L: Lanes, const C: usize>(
                 1 => gather_block::<L, C, 1>(gather, taps, weights, std::array::from_fn(|i| at(first + i))),
                 2 => gather_block::<L, C, 2>(gather, taps, weights, std::array::from_fn(|i| at(first + i))),
                 3 => gather_block::<L, C, 3>(gather, taps, weights, std::array::from_fn(|i| at(first + i))),
-                4 => gather_block::<L, C, 4>(gather, taps, weights, std::array::from_fn(|i| at(first + i))),
-                5 => gather_block::<L, C, 5>(gather, taps, weights, std::array::from_fn(|i| at(first + i))),
-                _ => gather_block::<L, C, 6>(gather, taps, weights, std::array::from_fn(|i| at(first + i))),
+                _ => gather_block::<L, C, 4>(gather, taps, weights, std::array::from_fn(|i| at(first + i))),
             }
         }
         first += columns;

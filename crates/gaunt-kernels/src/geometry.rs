@@ -1,5 +1,7 @@
 //! Where windows lie: sizes, and the runs of output pixels that see the same taps.
 
+use std::ops::Range;
+
 /// Geometry of a convolution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConvGeometry {
@@ -21,6 +23,11 @@ impl ConvGeometry {
             (padded - ((kernel[axis] - 1) * self.dilation[axis] + 1)) / self.stride[axis] + 1
         })
     }
+}
+
+/// Cuts `0..size` into `count` ranges of nearly the same length.
+pub(crate) fn slices(size: usize, count: usize) -> impl Iterator<Item = Range<usize>> + Clone {
+    (0..count).map(move |slice| size * slice / count..size * (slice + 1) / count)
 }
 
 /// One kernel position of a run: which one, and the input pixel that the first output pixel multiplies it with.

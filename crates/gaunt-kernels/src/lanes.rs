@@ -13,7 +13,7 @@ pub const LANES: usize = 16;
 /// Methods may only be called on a processor that has the implementation's instructions, from a function that
 /// enables them, and with pointers that are valid for `LANES` floats (one, for [`splat`](Lanes::splat)).
 pub unsafe trait Lanes: Copy {
-    /// Columns that four rows of sums leave registers for.
+    /// Columns that six rows of sums leave registers for.
     const COLUMNS: usize;
     /// All zero.
     unsafe fn zero() -> Self;
@@ -39,6 +39,8 @@ pub unsafe trait Lanes: Copy {
     unsafe fn if_equal(self, other: Self, yes: Self, no: Self) -> Self;
     /// Writes consecutive numbers, of any alignment.
     unsafe fn store(self, to: *mut f32);
+    /// Writes a square of [`LANES`] vectors in a row with rows and columns exchanged; the squares do not overlap.
+    unsafe fn transpose(from: *const f32, to: *mut f32);
 }
 
 /// A vector as numbers.
@@ -124,7 +126,7 @@ pub(crate) use dispatch;
 mod x86 {
     use core::arch::x86_64::*;
 
-    use super::Lanes;
+    use super::{LANES, Lanes};
 
     /// Methods that are one intrinsic on vectors each.
     macro_rules! intrinsics {
@@ -140,7 +142,7 @@ mod x86 {
 
     // SAFETY: each method is one or two instructions of AVX-512F, with the trait's preconditions.
     unsafe impl Lanes for __m512 {
-        const COLUMNS: usize = 6;
+        const COLUMNS: usize = 4;
 
         intrinsics! {
             add_product(sum, a, b) = _mm512_fmadd_ps(a, b, sum);
@@ -172,6 +174,56 @@ mod x86 {
         unsafe fn store(self, to: *mut f32) {
             // SAFETY: as promised by the caller.
             unsafe { _mm512_storeu_ps(to, self) }
+        }
+        #[inline(always)]
+        unsafe fn transpose(from: *const f32, to: *mut f32) {
+            // SAFETY: as promised by the caller; AVX-512F implies AVX.
+            unsafe { transpose_quarters(from, to) }
+        }
+    }
+
+    /// A square of sixteen as four squares of eight.
+    ///
+    /// # Safety
+    /// As for [`Lanes::transpose`].
+    #[inline(always)]
+    unsafe fn transpose_quarters(from: *const f32, to: *mut f32) {
+        for (row, column) in [(0, 0), (0, 8), (8, 0), (8, 8)] {
+            // SAFETY: as promised by the caller; a quarter lies in the square.
+            unsafe { transpose_eight(from.add(row * LANES + column), to.add(column * LANES + row)) }
+        }
+    }
+
+    /// # Safety
+    /// As for [`Lanes::transpose`], with eight rows of eight, [`LANES`] apart.
+    #[inline(always)]
+    unsafe fn transpose_eight(from: *const f32, to: *mut f32) {
+        // SAFETY: as promised by the caller.
+        unsafe {
+            let r: [__m256; 8] = core::array::from_fn(
+                #[inline(always)]
+                |row| _mm256_loadu_ps(from.add(row * LANES)),
+            );
+            // Pairs of rows interleaved, then pairs of pairs: four columns of the upper and of the lower half each.
+            let [a0, a1] = [_mm256_unpacklo_ps(r[0], r[1]), _mm256_unpackhi_ps(r[0], r[1])];
+            let [a2, a3] = [_mm256_unpacklo_ps(r[2], r[3]), _mm256_unpackhi_ps(r[2], r[3])];
+            let [a4, a5] = [_mm256_unpacklo_ps(r[4], r[5]), _mm256_unpackhi_ps(r[4], r[5])];
+            let [a6, a7] = [_mm256_unpacklo_ps(r[6], r[7]), _mm256_unpackhi_ps(r[6], r[7])];
+            let b = [
+                _mm256_shuffle_ps::<0x44>(a0, a2),
+                _mm256_shuffle_ps::<0xEE>(a0, a2),
+                _mm256_shuffle_ps::<0x44>(a1, a3),
+                _mm256_shuffle_ps::<0xEE>(a1, a3),
+                _mm256_shuffle_ps::<0x44>(a4, a6),
+                _mm256_shuffle_ps::<0xEE>(a4, a6),
+                _mm256_shuffle_ps::<0x44>(a5, a7),
+                _mm256_shuffle_ps::<0xEE>(a5, a7),
+            ];
+            for column in 0..4 {
+                let (upper, lower) = (b[column], b[column + 4]);
+                _mm256_storeu_ps(to.add(column * LANES), _mm256_permute2f128_ps::<0x20>(upper, lower));
+                _mm256_storeu_ps(to.add((column + 4) * LANES), _mm256_permute2f128_ps::<0x31>(upper, lower));
+            }
         }
     }
 
@@ -231,6 +283,11 @@ mod x86 {
                 _mm256_storeu_ps(to.add(8), self[1]);
             }
         }
+        #[inline(always)]
+        unsafe fn transpose(from: *const f32, to: *mut f32) {
+            // SAFETY: as promised by the caller.
+            unsafe { transpose_quarters(from, to) }
+        }
     }
 }
 
@@ -281,5 +338,12 @@ unsafe impl Lanes for [f32; LANES] {
     unsafe fn store(self, to: *mut f32) {
         // SAFETY: as promised by the caller; the write need not be aligned.
         unsafe { to.cast::<Self>().write_unaligned(self) }
+    }
+    #[inline(always)]
+    unsafe fn transpose(from: *const f32, to: *mut f32) {
+        for (row, column) in (0..LANES).flat_map(|row| (0..LANES).map(move |column| (row, column))) {
+            // SAFETY: as promised by the caller.
+            unsafe { *to.add(column * LANES + row) = *from.add(row * LANES + column) };
+        }
     }
 }

@@ -32,8 +32,10 @@ mod norm;
 mod plain;
 mod pointwise;
 mod pool;
+mod product;
 #[cfg(test)]
 mod tests;
+mod winograd;
 
 pub use geometry::ConvGeometry;
 pub use lanes::{Isa, LANES};
