@@ -32,6 +32,7 @@ mod norm;
 mod plain;
 mod pointwise;
 mod pool;
+pub mod profile;
 #[cfg(test)]
 mod tests;
 
