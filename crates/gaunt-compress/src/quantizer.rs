@@ -16,6 +16,7 @@
 //! measured worse (docs/experiments.md).
 
 use gaunt_graph::ValueId;
+use gaunt_train::profile;
 
 use crate::rate::{CodeShape, RateModel};
 
@@ -108,6 +109,7 @@ impl Layer {
     /// Turns the gradient of the weights into that of the latent weights, and adds the pull of the rate times
     /// `strength`: the slope of the expected bits at each latent weight, at the price that the step implies.
     pub fn latent_gradient(&self, global: f32, strength: f32, gradient: &mut [f32]) {
+        let _timer = profile::timer("rate model");
         let step = self.step(global);
         let price = if self.dense { 0.0 } else { strength * BIT_PRICE * step };
         let per_channel = self.shape.inputs * self.shape.taps;

@@ -7,6 +7,7 @@ use gaunt_graph::{Graph, ValueId};
 use gaunt_train::{
     Checkpoint, Device, Network, Target, Teacher, evaluate,
     optim::{Algorithm, Optimizer},
+    profile,
     schedule::Schedule,
 };
 use rayon::prelude::*;
@@ -166,6 +167,7 @@ impl<'a> Run<'a> {
 
     /// Everything that happens between steps: evaluation, snapshots, and the size.
     fn look_around(&mut self, observer: &mut dyn Observer) -> Result<(), CompressError> {
+        let _timer = profile::timer("size control");
         let interrupted = observer.interrupted();
         let due = self.step > 0 && self.step.is_multiple_of(self.steps_per_evaluation());
         if due && self.evaluated != Some(self.step) {
@@ -204,6 +206,7 @@ impl<'a> Run<'a> {
     }
 
     fn update(&mut self) {
+        let _timer = profile::timer("optimiser");
         let schedule = Schedule::WarmupCosine { warmup: WARM_UP.min(self.total_steps() / 10), floor: 0.0 };
         let factor = self.rate_factor * schedule.factor(self.step, self.total_steps());
         self.optimizer.begin_step();
@@ -222,6 +225,7 @@ impl<'a> Run<'a> {
 
     /// Rounds the latent weights and gives the network what they stand for.
     fn quantize(&mut self) {
+        let _timer = profile::timer("quantiser");
         self.round();
         self.upload();
     }

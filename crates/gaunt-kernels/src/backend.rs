@@ -12,6 +12,7 @@ use crate::{
     norm::{self, Extent, Norm, Statistics},
     pointwise::{self, Activation},
     pool::{Pool, PoolGeometry, Pooling},
+    profile,
 };
 
 /// Operations on blocked maps `[B, C, H, W, 16]`.
@@ -128,18 +129,29 @@ fn extent(x: &Tensor, images: usize) -> Extent {
     Extent { channels, plane: height * width, images }
 }
 
+/// What a pool and its gradient are called in a profile.
+fn pool_names(pooling: Pooling) -> [&'static str; 2] {
+    match pooling {
+        Pooling::Max => ["max pool forward", "max pool gradient"],
+        Pooling::Average { .. } => ["average pool forward", "average pool gradient"],
+    }
+}
+
 impl BlockedOps for Flex {
     fn block(x: Tensor) -> Tensor {
+        let _timer = profile::timer("block");
         let [images, c, h, w] = shape(&x);
         maps(layout::block(floats(&whole(x)), c * h * w), [images.div_ceil(LANES), c, h, w, LANES])
     }
 
     fn unblock(x: Tensor, images: usize) -> Tensor {
+        let _timer = profile::timer("unblock");
         let [_, c, h, w, _] = shape(&x);
         tensor(layout::unblock(floats(&whole(x)), images, c * h * w), [images, c, h, w])
     }
 
     fn blocked_conv(x: Tensor, w: Tensor, geometry: ConvGeometry) -> Tensor {
+        let _timer = profile::timer("conv2d forward");
         let [blocks, _, height, width, _] = shape(&x);
         let kernel = Kernel::of(shape(&w));
         let output = geometry.output_size([height, width], kernel.size);
@@ -148,6 +160,7 @@ impl BlockedOps for Flex {
     }
 
     fn blocked_conv_input(dy: Tensor, w: Tensor, geometry: ConvGeometry, input: [usize; 2]) -> Tensor {
+        let _timer = profile::timer("conv2d input gradient");
         let [blocks, ..]: [usize; 5] = shape(&dy);
         let kernel = Kernel::of(shape(&w));
         let dx = conv::input_gradient(Isa::detect(), floats(&whole(dy)), floats(&whole(w)), &geometry, kernel, input);
@@ -155,6 +168,7 @@ impl BlockedOps for Flex {
     }
 
     fn blocked_conv_weight(x: Tensor, dy: Tensor, geometry: ConvGeometry, kernel: [usize; 4]) -> Tensor {
+        let _timer = profile::timer("conv2d weight gradient");
         let [_, _, height, width, _] = shape(&x);
         let (isa, input) = (Isa::detect(), [height, width]);
         let dw =
@@ -170,6 +184,7 @@ impl BlockedOps for Flex {
         activation: Activation,
         images: usize,
     ) -> (Tensor, Tensor, Tensor) {
+        let _timer = profile::timer("batch norm forward");
         let (x, gamma, beta) = (whole(x), whole(gamma), whole(beta));
         let extent = extent(&x, images);
         let statistics = norm::statistics(Isa::detect(), floats(&x), extent);
@@ -190,6 +205,7 @@ impl BlockedOps for Flex {
         activation: Activation,
         images: usize,
     ) -> (Tensor, Tensor, Tensor) {
+        let _timer = profile::timer("batch norm gradient");
         let (x, dy, gamma, beta) = (whole(x), whole(dy), whole(gamma), whole(beta));
         let extent = extent(&x, images);
         let statistics =
@@ -201,6 +217,7 @@ impl BlockedOps for Flex {
     }
 
     fn blocked_affine(x: Tensor, scale: Tensor, shift: Tensor, activation: Activation) -> Tensor {
+        let _timer = profile::timer("affine forward");
         let (x, scale, shift) = (whole(x), whole(scale), whole(shift));
         let [_, _, height, width, _] = shape(&x);
         let y =
@@ -215,6 +232,7 @@ impl BlockedOps for Flex {
         dy: Tensor,
         activation: Activation,
     ) -> (Tensor, Tensor, Tensor) {
+        let _timer = profile::timer("affine gradient");
         let (x, y, scale, dy) = (whole(x), whole(y), whole(scale), whole(dy));
         let [_, channels, height, width, _] = shape(&x);
         let (dx, dscale, dshift) = pointwise::affine_gradient(
@@ -230,21 +248,25 @@ impl BlockedOps for Flex {
     }
 
     fn blocked_add(a: Tensor, b: Tensor, activation: Activation) -> Tensor {
+        let _timer = profile::timer("add forward");
         let (a, b) = (whole(a), whole(b));
         maps(pointwise::add(Isa::detect(), floats(&a), floats(&b), activation), shape::<5>(&a))
     }
 
     fn blocked_activate(x: Tensor, activation: Activation) -> Tensor {
+        let _timer = profile::timer("activation forward");
         let x = whole(x);
         maps(pointwise::activate(Isa::detect(), floats(&x), activation), shape::<5>(&x))
     }
 
     fn blocked_activation_gradient(y: Tensor, dy: Tensor, activation: Activation) -> Tensor {
+        let _timer = profile::timer("activation gradient");
         let (y, dy) = (whole(y), whole(dy));
         maps(pointwise::activation_gradient(Isa::detect(), floats(&y), floats(&dy), activation), shape::<5>(&y))
     }
 
     fn blocked_pool(x: Tensor, geometry: PoolGeometry, pooling: Pooling) -> Tensor {
+        let _timer = profile::timer(pool_names(pooling)[0]);
         let [blocks, channels, height, width, _] = shape(&x);
         let pool = Pool::new(&geometry, pooling, [height, width]);
         let output = pool.output();
@@ -252,6 +274,7 @@ impl BlockedOps for Flex {
     }
 
     fn blocked_pool_gradient(x: Tensor, y: Tensor, dy: Tensor, geometry: PoolGeometry, pooling: Pooling) -> Tensor {
+        let _timer = profile::timer(pool_names(pooling)[1]);
         let (x, y, dy) = (whole(x), whole(y), whole(dy));
         let [_, _, height, width, _] = shape(&x);
         let pool = Pool::new(&geometry, pooling, [height, width]);

@@ -33,6 +33,7 @@ mod plain;
 mod pointwise;
 mod pool;
 mod product;
+pub mod profile;
 #[cfg(test)]
 mod tests;
 mod winograd;

@@ -2,6 +2,7 @@
 
 use burn::backend::DispatchDevice;
 use gaunt_graph::{Graph, Node, Op, Reduction, Shape, Unary, ValueId};
+use gaunt_kernels::profile;
 
 use crate::{
     TrainError,
@@ -93,6 +94,7 @@ impl Executor<'_> {
 
     /// The operators on plain tensors that make one; `x` is the first input.
     fn plain(&self, op: &Op, x: Plain, mut rest: Inputs) -> Result<Plain, TrainError> {
+        let _timer = profile::timer(op.name());
         Ok(match op {
             Op::Linear => product::linear(x, rest.plain()?, rest.optional()),
             Op::MatMul => product::matmul(x, rest.plain()?),

@@ -38,7 +38,7 @@
 //!
 //! [`train`] does this for many epochs, with a [`schedule`], augmentation, label smoothing, a teacher, checkpoints,
 //! exact resume, and a way back when the loss explodes. Whoever wants another loop builds it of the same parts:
-//! [`loss`], [`optim`], [`schedule`], [`checkpoint`].
+//! [`Step`], [`loss`], [`optim`], [`schedule`], [`checkpoint`]. [`profile`] says where a step's time goes.
 //!
 //! # Same bytes
 //!
@@ -69,13 +69,16 @@ mod parameters;
 mod plain;
 mod plan;
 pub mod schedule;
+mod step;
 mod trainer;
 
 pub use burn::tensor::Device;
 pub use checkpoint::{Checkpoint, CheckpointError};
 pub use error::TrainError;
 pub use evaluate::{Evaluation, evaluate};
+pub use gaunt_kernels::profile;
 pub use loss::{Loss, Target, Teacher, argmax};
 pub use network::{Network, StepOutcome};
 pub use parameters::{Parameter, Role};
+pub use step::Step;
 pub use trainer::{Checkpoints, Distillation, EpochMetrics, Progress, TrainOptions, TrainOutcome, train};

@@ -3,6 +3,8 @@
 //! It is computed on the host, in a fixed order and in `f64` where sums are long, so that it is the same for any
 //! number of threads and any device. Logits are few; only their gradient goes back to the device.
 
+use gaunt_kernels::profile;
+
 use crate::TrainError;
 
 /// What the logits of a batch should have been.
@@ -53,6 +55,7 @@ impl Loss {
     /// # Errors
     /// If the counts of logits, labels and teacher's logits do not fit together or a label is not a class.
     pub fn new(logits: &[f32], target: &Target) -> Result<Self, TrainError> {
+        let _timer = profile::timer("loss");
         let classes = check(logits, target)?;
         let mut loss = Loss { value: 0.0, correct: 0, gradient: Vec::with_capacity(logits.len()) };
         let scale = 1.0 / target.labels.len() as f64;

@@ -6,6 +6,7 @@ use burn::{
 };
 use gaunt_data::Batch;
 use gaunt_graph::{Graph, Op, Tensor, ValueId};
+use gaunt_kernels::profile;
 
 use crate::{
     TrainError,
@@ -122,6 +123,7 @@ impl Network {
 
     /// Calls `change(index, parameter, numbers, gradient)` for every trainable parameter: what an optimiser needs.
     pub fn update(&mut self, mut change: impl FnMut(usize, &Parameter, &mut [f32], &[f32])) {
+        let _timer = profile::timer("optimiser");
         for (index, parameter) in self.parameters.iter().enumerate() {
             let value = parameter.value.index();
             self.tensors[value] = None;
@@ -252,6 +254,7 @@ impl Network {
 
     /// Brings stale constants to the device: those that nodes read, but for what batch norms take from the host.
     fn upload(&mut self, mode: Mode) {
+        let _timer = profile::timer("upload weights");
         for node in &self.graph.nodes {
             let read = match (&node.op, mode) {
                 (Op::BatchNorm { .. }, Mode::Training) => &node.inputs[..3],
@@ -293,6 +296,7 @@ impl Network {
                 "network `{name}` takes {expected} inputs, but {found} were given"
             )));
         }
+        let _timer = profile::timer("upload images");
         let mut flows: Vec<Option<Flow>> = vec![None; self.graph.values.len()];
         for (&id, &numbers) in self.graph.inputs.iter().zip(inputs) {
             let value = self.graph.value(id);
@@ -309,6 +313,7 @@ impl Network {
 
     /// Differentiates `(logits * gradient).sum()`, whose gradient by the logits is the loss's.
     fn backward(&mut self, tensors: &[Option<Plain>], logits: Plain, gradient: &[f32]) -> Result<(), TrainError> {
+        let _timer = profile::timer("backward, plain operators");
         let weights = plain::upload(gradient, &plain::shape(&logits), self.device.as_dispatch());
         let mut gradients = Dispatch::backward(Dispatch::float_sum(Dispatch::float_mul(logits, weights)));
         for parameter in &self.parameters {
@@ -323,6 +328,7 @@ impl Network {
     }
 
     fn move_statistics(&mut self, statistics: Vec<(usize, BatchStatistics)>) -> Result<(), TrainError> {
+        let _timer = profile::timer("running statistics");
         for (value, numbers) in self.host_statistics(statistics)? {
             for (running, number) in self.parameter_mut(value).iter_mut().zip(numbers) {
                 *running = (1.0 - MOMENTUM) * *running + MOMENTUM * number;
@@ -348,6 +354,7 @@ impl Network {
     }
 
     fn download(&self, tensor: Plain, what: &str) -> Result<Vec<f32>, TrainError> {
+        let _timer = profile::timer("download");
         plain::download(tensor).ok_or_else(|| TrainError::Device(what.into()))
     }
 

@@ -9,7 +9,7 @@ use std::{
 use gaunt_data::{Augment, Batch, Dataset, Loader, LoaderOptions, Normalization};
 
 use crate::{
-    Checkpoint, Network, Parameter, StepOutcome, Target, Teacher, TrainError, evaluate,
+    Checkpoint, Network, Parameter, Step, StepOutcome, TrainError, evaluate,
     optim::{Algorithm, Optimizer},
     schedule::Schedule,
 };
@@ -266,22 +266,13 @@ impl<'a> Run<'a> {
 
     /// One step of training; its loss, or nothing if it is not a finite number.
     fn step(&mut self, batch: &Batch, rate: f32) -> Result<Option<f64>, TrainError> {
-        let Distillation { temperature, weight } = self.options.distillation;
-        let teacher_logits = match &mut self.teacher {
-            Some(teacher) => Some(teacher.logits(&batch.images, batch.len())?),
-            None => None,
-        };
-        let teacher = teacher_logits.as_ref().map(|logits| Teacher { logits, temperature, weight });
-        let target = Target { labels: &batch.labels, smoothing: self.options.smoothing, teacher };
-        let StepOutcome { loss, correct } = self.network.gradients(batch, &target)?;
+        let TrainOptions { weight_decay, smoothing, distillation, .. } = *self.options;
+        let step = Step { rate, weight_decay, smoothing, distillation };
+        let teacher = self.teacher.as_deref_mut();
+        let StepOutcome { loss, correct } = step.take(self.network, teacher, &mut self.optimizer, batch)?;
         if !loss.is_finite() {
             return Ok(None);
         }
-        self.optimizer.begin_step();
-        self.network.update(|index, parameter, floats, gradient| {
-            let decay = if parameter.role.decays() { self.options.weight_decay } else { 0.0 };
-            self.optimizer.update(index, floats, gradient, rate, decay);
-        });
         self.state.step += 1;
         self.state.sums.loss += loss * batch.len() as f64;
         self.state.sums.images += batch.len() as u64;

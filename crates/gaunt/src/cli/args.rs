@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use gaunt_compress::{ByteSize, Method};
 use gaunt_data::{Source, Split};
 use gaunt_graph::zoo::Arch;
+use serde::Serialize;
 
 /// Makes trained neural networks thin: one small file that runs.
 #[derive(Debug, Parser)]
@@ -49,6 +50,9 @@ pub enum Verb {
     Verify(Verify),
     /// Run a .gaunt file on one input
     Run(Run),
+    /// Measure the speed of this machine
+    #[command(subcommand)]
+    Bench(Bench),
 }
 
 /// `gaunt demo`
@@ -284,6 +288,56 @@ pub struct Run {
     /// Print one JSON object on standard output
     #[arg(long)]
     pub json: bool,
+}
+
+/// `gaunt bench`
+#[derive(Debug, Subcommand)]
+pub enum Bench {
+    /// Time steps of training on random images
+    Train(BenchTrain),
+}
+
+/// `gaunt bench train`
+#[derive(Debug, Args)]
+pub struct BenchTrain {
+    /// Architecture
+    #[arg(long, value_name = "NAME", value_parser = arch)]
+    pub arch: Arch,
+    /// Images per step
+    #[arg(long, value_name = "N", default_value_t = 128, value_parser = clap::value_parser!(u32).range(2..=65_536))]
+    pub batch: u32,
+    /// Numbers that operators compute with
+    #[arg(long, value_enum, default_value_t = Precision::Fp32)]
+    pub precision: Precision,
+    /// Steps whose median counts; a few run before and after
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub steps: u32,
+    /// Side of the square images, in pixels
+    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=2048))]
+    pub size: u32,
+    /// Classes
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub classes: u32,
+    /// Learn from a teacher of the same architecture
+    #[arg(long, conflicts_with = "compress")]
+    pub teacher: bool,
+    /// Steps of a joint compression, which includes a teacher
+    #[arg(long)]
+    pub compress: bool,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub machine: Machine,
+    /// Print one JSON object on standard output
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Numbers that training computes with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// Single precision throughout
+    Fp32,
 }
 
 fn arch(text: &str) -> Result<Arch, String> {

@@ -4,6 +4,7 @@
 //! done, 1 a failure that the message explains, 2 wrong usage, 3 a budget that could not be met.
 
 mod args;
+mod bench;
 mod compress;
 mod data;
 mod demo;
@@ -62,6 +63,7 @@ fn dispatch(verb: &Verb) -> Result<Ending> {
         Verb::Export(args) => export::export(args).map(|()| Ending::Done),
         Verb::Verify(args) => verify::verify(args).map(|()| Ending::Done),
         Verb::Run(args) => run::run(args).map(|()| Ending::Done),
+        Verb::Bench(args) => bench::bench(args).map(|()| Ending::Done),
     }
 }
 
