@@ -9,7 +9,7 @@ use crate::{
     geometry::ConvGeometry,
     lanes::{Isa, LANES},
     layout,
-    norm::{self, Extent, Norm, Statistics},
+    norm::{Extent, Norm, Statistics},
     pointwise::{self, Activation},
     pool::{Pool, PoolGeometry, Pooling},
     profile,
@@ -187,9 +187,8 @@ impl BlockedOps for Flex {
         let _timer = profile::timer("batch norm forward");
         let (x, gamma, beta) = (whole(x), whole(gamma), whole(beta));
         let extent = extent(&x, images);
-        let statistics = norm::statistics(Isa::detect(), floats(&x), extent);
-        let norm = Norm { statistics: &statistics, gamma: floats(&gamma), beta: floats(&beta), epsilon, activation };
-        let y = norm.normalize(Isa::detect(), floats(&x), extent);
+        let norm = Norm { gamma: floats(&gamma), beta: floats(&beta), epsilon, activation };
+        let (y, statistics) = norm.forward(Isa::detect(), floats(&x), extent);
         let channels = [extent.channels];
         (maps(y, shape::<5>(&x)), tensor(statistics.mean, channels), tensor(statistics.variance, channels))
     }
@@ -210,8 +209,8 @@ impl BlockedOps for Flex {
         let extent = extent(&x, images);
         let statistics =
             Statistics { mean: floats(&whole(mean)).to_vec(), variance: floats(&whole(variance)).to_vec() };
-        let norm = Norm { statistics: &statistics, gamma: floats(&gamma), beta: floats(&beta), epsilon, activation };
-        let (dx, dgamma, dbeta) = norm.gradient(Isa::detect(), floats(&x), floats(&dy), extent);
+        let norm = Norm { gamma: floats(&gamma), beta: floats(&beta), epsilon, activation };
+        let (dx, dgamma, dbeta) = norm.gradient(Isa::detect(), floats(&x), floats(&dy), &statistics, extent);
         let channels = [extent.channels];
         (maps(dx, shape::<5>(&x)), tensor(dgamma, channels), tensor(dbeta, channels))
     }

@@ -1,7 +1,8 @@
 //! Convolution on blocked maps, in three passes: forward, gradient of the input, gradient of the weight.
 //!
 //! Maps are `[B, C, H, W, 16]`: sixteen images lie side by side, so that a pixel of a channel is one vector and every
-//! operation is vertical. Three by three taps take the [`winograd`] way where that saves products. In the direct way, forward and input gradient are the same [`gather`](crate::gather) with the kernel turned; the
+//! operation is vertical. One tap is a matrix product of its own ([`one_tap`]), and three by three taps are
+//! transformed ([`winograd`]) where that saves products. In the direct way, forward and input gradient are the same [`gather`](crate::gather) with the kernel turned; the
 //! weight gradient is a [`correlation`](crate::correlation). Tasks and orders of summation are fixed, so any number of
 //! threads gives the same bits.
 
@@ -11,6 +12,7 @@ use crate::{
     gather::Gather,
     geometry::{ConvGeometry, backward_runs, forward_runs},
     lanes::Isa,
+    one_tap,
     winograd::{self, Tiling},
 };
 
@@ -40,6 +42,9 @@ impl Kernel {
 
 /// `y = x * w`: `x [B, C, H, W, 16]` in planes of `input` pixels.
 pub(crate) fn forward(isa: Isa, x: &[f32], w: &[f32], g: &ConvGeometry, kernel: Kernel, input: [usize; 2]) -> Buffer {
+    if one_tap::applies(g, kernel) {
+        return one_tap::forward(isa, x, w, kernel, input[0] * input[1]);
+    }
     if let Some(tiling) = Tiling::new(g, kernel, input) {
         return winograd::forward(isa, &tiling, x, w, kernel);
     }
@@ -68,6 +73,9 @@ pub(crate) fn input_gradient(
     kernel: Kernel,
     input: [usize; 2],
 ) -> Buffer {
+    if one_tap::applies(g, kernel) {
+        return one_tap::input_gradient(isa, dy, w, kernel, input[0] * input[1]);
+    }
     if let Some(tiling) = Tiling::new(g, kernel, input) {
         return winograd::input_gradient(isa, &tiling, dy, w, kernel);
     }
@@ -97,6 +105,9 @@ pub(crate) fn weight_gradient(
     kernel: Kernel,
     input: [usize; 2],
 ) -> Vec<f32> {
+    if one_tap::applies(g, kernel) {
+        return one_tap::weight_gradient(isa, x, dy, kernel, input[0] * input[1]);
+    }
     if let Some(tiling) = Tiling::new(g, kernel, input) {
         return winograd::weight_gradient(isa, &tiling, x, dy, kernel);
     }

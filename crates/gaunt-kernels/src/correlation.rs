@@ -16,6 +16,8 @@ use crate::{
 const OUTPUTS: usize = 6;
 /// Input channels that are summed together; fewer where that divides them evenly.
 const INPUTS: usize = 4;
+/// Sums that a single pair of channels is cut into.
+const PARTS: usize = 4;
 /// Pixels that a sweep should have to be worth fetching and putting back the sums.
 const SWEEP: usize = 128;
 /// Tasks that are aimed at, by cutting the batch if there are fewer blocks of channels. Fixed, so that nothing depends on the
@@ -176,7 +178,7 @@ unsafe fn correlate_outputs<L: Lanes, const O: usize>(correlation: &Correlation,
     let mut sums = vec![0.0; O * task.inputs * taps];
     let mut first = 0;
     while first < task.inputs {
-        let inputs = L::COLUMNS.min(task.inputs - first);
+        let inputs = L::columns(O).min(task.inputs - first);
         let (input, sums) = (task.input + first, &mut sums[first * taps..]);
         let pitch = task.inputs * taps;
         // SAFETY: as promised by the caller.
@@ -243,7 +245,7 @@ unsafe fn correlate_block<L: Lanes, const O: usize, const I: usize>(
     }
 }
 
-/// Adds the products of one row.
+/// Adds the products of one row. A single sum would wait for itself at every pixel, so it is made of several.
 ///
 /// # Safety
 /// As [`correlate`]; `x` and `dy` point to the row's first pixels in the first of `I` and `O` channels.
@@ -255,17 +257,51 @@ unsafe fn correlate_row<L: Lanes, const O: usize, const I: usize>(
     dy: *const f32,
     sums: &mut [[L; I]; O],
 ) {
-    for pixel in 0..row.count {
-        // SAFETY: the row's pixels lie in the planes.
-        unsafe {
-            let x = x.add(pixel * correlation.input_step * LANES);
-            let dy = dy.add(pixel * LANES);
-            let x: [L; I] = std::array::from_fn(|i| L::load(x.add(i * correlation.input_plane * LANES)));
-            for (o, sums) in sums.iter_mut().enumerate() {
-                let dy = L::load(dy.add(o * correlation.output_plane * LANES));
-                for (sum, &x) in sums.iter_mut().zip(&x) {
-                    *sum = sum.add_product(dy, x);
+    // SAFETY: the row's pixels lie in the planes.
+    unsafe {
+        let mut first = 0;
+        if O * I == 1 {
+            let mut parts = [[[L::zero(); I]; O]; PARTS];
+            while first + PARTS <= row.count {
+                for (part, sums) in parts.iter_mut().enumerate() {
+                    correlate_pixel(correlation, first + part, x, dy, sums);
                 }
+                first += PARTS;
+            }
+            for part in parts {
+                sums[0][0] = sums[0][0].add(part[0][0]);
+            }
+        }
+        for pixel in first..row.count {
+            correlate_pixel(correlation, pixel, x, dy, sums);
+        }
+    }
+}
+
+/// Adds the products of one pixel of a row.
+///
+/// # Safety
+/// As [`correlate_row`].
+#[inline(always)]
+unsafe fn correlate_pixel<L: Lanes, const O: usize, const I: usize>(
+    correlation: &Correlation,
+    pixel: usize,
+    x: *const f32,
+    dy: *const f32,
+    sums: &mut [[L; I]; O],
+) {
+    // SAFETY: as promised by the caller.
+    unsafe {
+        let x = x.add(pixel * correlation.input_step * LANES);
+        let dy = dy.add(pixel * LANES);
+        let mut inputs = [L::zero(); I];
+        for (i, input) in inputs.iter_mut().enumerate() {
+            *input = L::load(x.add(i * correlation.input_plane * LANES));
+        }
+        for (o, sums) in sums.iter_mut().enumerate() {
+            let dy = L::load(dy.add(o * correlation.output_plane * LANES));
+            for (sum, &x) in sums.iter_mut().zip(&inputs) {
+                *sum = sum.add_product(dy, x);
             }
         }
     }

@@ -207,7 +207,7 @@ unsafe fn gather_columns<L: Lanes, const C: usize>(
 ) {
     let mut first = 0;
     while first < count {
-        let columns = L::COLUMNS.min(count - first);
+        let columns = L::columns(C).min(count - first);
         // SAFETY: as promised by the caller.
         unsafe {
             match columns {

@@ -13,8 +13,8 @@ pub const LANES: usize = 16;
 /// Methods may only be called on a processor that has the implementation's instructions, from a function that
 /// enables them, and with pointers that are valid for `LANES` floats (one, for [`splat`](Lanes::splat)).
 pub unsafe trait Lanes: Copy {
-    /// Columns that six rows of sums leave registers for.
-    const COLUMNS: usize;
+    /// Vectors of sums that there are registers for.
+    const SUMS: usize;
     /// All zero.
     unsafe fn zero() -> Self;
     /// Reads consecutive numbers, of any alignment.
@@ -39,9 +39,19 @@ pub unsafe trait Lanes: Copy {
     unsafe fn if_equal(self, other: Self, yes: Self, no: Self) -> Self;
     /// Writes consecutive numbers, of any alignment.
     unsafe fn store(self, to: *mut f32);
-    /// Writes a square of [`LANES`] vectors in a row with rows and columns exchanged; the squares do not overlap.
-    unsafe fn transpose(from: *const f32, to: *mut f32);
+    /// Writes a square of [`LANES`] vectors with rows and columns exchanged. Vectors are `pitch` numbers apart in `from`, and in
+    /// a row in `to`; the squares do not overlap.
+    unsafe fn transpose(from: *const f32, pitch: usize, to: *mut f32);
+
+    /// Columns of sums beside `rows` rows, for which there are registers.
+    #[inline(always)]
+    fn columns(rows: usize) -> usize {
+        (Self::SUMS / rows).clamp(1, COLUMNS)
+    }
 }
+
+/// The most columns of sums, vectors each, that kernels compute together.
+pub(crate) const COLUMNS: usize = 4;
 
 /// A vector as numbers.
 ///
@@ -142,7 +152,7 @@ mod x86 {
 
     // SAFETY: each method is one or two instructions of AVX-512F, with the trait's preconditions.
     unsafe impl Lanes for __m512 {
-        const COLUMNS: usize = 4;
+        const SUMS: usize = 24;
 
         intrinsics! {
             add_product(sum, a, b) = _mm512_fmadd_ps(a, b, sum);
@@ -176,9 +186,9 @@ mod x86 {
             unsafe { _mm512_storeu_ps(to, self) }
         }
         #[inline(always)]
-        unsafe fn transpose(from: *const f32, to: *mut f32) {
+        unsafe fn transpose(from: *const f32, pitch: usize, to: *mut f32) {
             // SAFETY: as promised by the caller; AVX-512F implies AVX.
-            unsafe { transpose_quarters(from, to) }
+            unsafe { transpose_quarters(from, pitch, to) }
         }
     }
 
@@ -187,22 +197,22 @@ mod x86 {
     /// # Safety
     /// As for [`Lanes::transpose`].
     #[inline(always)]
-    unsafe fn transpose_quarters(from: *const f32, to: *mut f32) {
+    unsafe fn transpose_quarters(from: *const f32, pitch: usize, to: *mut f32) {
         for (row, column) in [(0, 0), (0, 8), (8, 0), (8, 8)] {
             // SAFETY: as promised by the caller; a quarter lies in the square.
-            unsafe { transpose_eight(from.add(row * LANES + column), to.add(column * LANES + row)) }
+            unsafe { transpose_eight(from.add(row * pitch + column), pitch, to.add(column * LANES + row)) }
         }
     }
 
     /// # Safety
-    /// As for [`Lanes::transpose`], with eight rows of eight, [`LANES`] apart.
+    /// As for [`Lanes::transpose`], with eight rows of eight, and [`LANES`] from row to row in `to`.
     #[inline(always)]
-    unsafe fn transpose_eight(from: *const f32, to: *mut f32) {
+    unsafe fn transpose_eight(from: *const f32, pitch: usize, to: *mut f32) {
         // SAFETY: as promised by the caller.
         unsafe {
             let r: [__m256; 8] = core::array::from_fn(
                 #[inline(always)]
-                |row| _mm256_loadu_ps(from.add(row * LANES)),
+                |row| _mm256_loadu_ps(from.add(row * pitch)),
             );
             // Pairs of rows interleaved, then pairs of pairs: four columns of the upper and of the lower half each.
             let [a0, a1] = [_mm256_unpacklo_ps(r[0], r[1]), _mm256_unpackhi_ps(r[0], r[1])];
@@ -247,7 +257,7 @@ mod x86 {
 
     // SAFETY: each method is a few AVX2 or FMA instructions, with the trait's preconditions.
     unsafe impl Lanes for [__m256; 2] {
-        const COLUMNS: usize = 1;
+        const SUMS: usize = 6;
 
         halves! {
             add_product(sum, a, b) = _mm256_fmadd_ps(a, b, sum);
@@ -284,9 +294,9 @@ mod x86 {
             }
         }
         #[inline(always)]
-        unsafe fn transpose(from: *const f32, to: *mut f32) {
+        unsafe fn transpose(from: *const f32, pitch: usize, to: *mut f32) {
             // SAFETY: as promised by the caller.
-            unsafe { transpose_quarters(from, to) }
+            unsafe { transpose_quarters(from, pitch, to) }
         }
     }
 }
@@ -307,7 +317,7 @@ macro_rules! lane_by_lane {
 
 // SAFETY: plain arithmetic; loads and stores have the trait's preconditions.
 unsafe impl Lanes for [f32; LANES] {
-    const COLUMNS: usize = 1;
+    const SUMS: usize = 6;
 
     lane_by_lane! {
         add_product(sum, a, b) = sum + a * b;
@@ -340,10 +350,10 @@ unsafe impl Lanes for [f32; LANES] {
         unsafe { to.cast::<Self>().write_unaligned(self) }
     }
     #[inline(always)]
-    unsafe fn transpose(from: *const f32, to: *mut f32) {
+    unsafe fn transpose(from: *const f32, pitch: usize, to: *mut f32) {
         for (row, column) in (0..LANES).flat_map(|row| (0..LANES).map(move |column| (row, column))) {
             // SAFETY: as promised by the caller.
-            unsafe { *to.add(column * LANES + row) = *from.add(row * LANES + column) };
+            unsafe { *to.add(column * LANES + row) = *from.add(row * pitch + column) };
         }
     }
 }

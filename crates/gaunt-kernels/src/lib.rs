@@ -29,6 +29,7 @@ mod lanes;
 mod layout;
 mod maps;
 mod norm;
+mod one_tap;
 mod plain;
 mod pointwise;
 mod pool;
@@ -40,6 +41,8 @@ mod winograd;
 
 pub use geometry::ConvGeometry;
 pub use lanes::{Isa, LANES};
-pub use maps::{Maps, activate, add, affine, average_pool, batch_norm, conv2d, global_average, max_pool};
+pub use maps::{
+    Maps, activate, add, affine, average_pool, batch_norm, conv2d, global_average, max_pool, pad_channels, subsample,
+};
 pub use pointwise::Activation;
 pub use pool::PoolGeometry;

@@ -1,6 +1,9 @@
 //! Maps in the layout that their device likes best, and the operators on them.
 
-use burn::backend::{Dispatch, DispatchDevice, DispatchTensor, TensorMetadata, ops::FloatTensorOps};
+use burn::{
+    backend::{Dispatch, DispatchDevice, DispatchTensor, TensorMetadata, ops::FloatTensorOps},
+    tensor::FloatDType,
+};
 
 use crate::{
     backend::BlockedOps,
@@ -162,4 +165,28 @@ pub fn global_average(x: Maps) -> DispatchTensor {
     let window = [height, width];
     let pool = PoolGeometry { kernel: window, stride: window, pads: [0; 4], dilation: [1; 2], ceil: false };
     Dispatch::float_reshape(average_pool(x, &pool, false).into_tensor(), [images, channels].into())
+}
+
+/// Every `stride`-th pixel down and across, from the first.
+pub fn subsample(x: Maps, stride: [usize; 2]) -> Maps {
+    let pool = PoolGeometry { kernel: [1; 2], stride, pads: [0; 4], dilation: [1; 2], ceil: false };
+    average_pool(x, &pool, false)
+}
+
+/// Adds channels of zeros before and after.
+pub fn pad_channels(x: Maps, before: usize, after: usize) -> Maps {
+    let pad = |tensor: DispatchTensor| {
+        let zeros = |channels: usize| {
+            let mut shape = tensor.shape();
+            shape[1] = channels;
+            Dispatch::float_zeros(shape, &tensor.device().inner(), FloatDType::F32)
+        };
+        let mut parts = vec![zeros(before), tensor.clone(), zeros(after)];
+        parts.retain(|part| part.shape()[1] > 0);
+        Dispatch::float_cat(parts, 1)
+    };
+    Maps(match x.0 {
+        Layout::Plain(tensor) => Layout::Plain(pad(tensor)),
+        Layout::Blocked { tensor, images } => Layout::Blocked { tensor: pad(tensor), images },
+    })
 }

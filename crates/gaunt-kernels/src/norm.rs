@@ -2,16 +2,17 @@
 //!
 //! Statistics are those of the batch, over the lanes that hold images. Sums run in `f32` within a channel of one block
 //! and in `f64`, in the order of the blocks, from there on; the variance is of differences from the block's own
-//! mean, so that a large mean does not cancel it (Chan, Golub and LeVeque, 1979).
+//! mean, so that a large mean does not cancel it (Chan, Golub and LeVeque, 1979). A task takes all passes over its channel,
+//! which lies in a cache after the first.
 
-use std::mem::MaybeUninit;
+use std::{mem::MaybeUninit, ops::Range};
 
 use rayon::prelude::*;
 
 use crate::{
-    buffer::Buffer,
+    buffer::{Buffer, Shared},
     lanes::{Isa, LANES, Lanes, dispatch, numbers},
-    pointwise::{Activation, Bounds, affine, by_channel},
+    pointwise::{Activation, Bounds, affine_plane},
 };
 
 /// Mean and biased variance of each channel.
@@ -35,9 +36,34 @@ impl Extent {
         (self.plane * LANES).max(1)
     }
 
-    /// Lanes that hold images, in the block of the channel with this index.
-    fn lanes(self, index: usize) -> usize {
-        (self.images - index / self.channels * LANES).min(LANES)
+    fn blocks(self) -> usize {
+        self.images.div_ceil(LANES)
+    }
+
+    /// Elements of all channels.
+    fn len(self) -> usize {
+        self.blocks() * self.channels * self.size()
+    }
+
+    /// Lanes of a block that hold images.
+    fn lanes(self, block: usize) -> usize {
+        (self.images - block * LANES).min(LANES)
+    }
+
+    /// The elements of a channel in a block.
+    fn range(self, block: usize, channel: usize) -> Range<usize> {
+        let index = block * self.channels + channel;
+        index * self.size()..(index + 1) * self.size()
+    }
+
+    /// The elements of a channel in a block, to be written by whoever has the channel.
+    ///
+    /// # Safety
+    /// `maps` has this extent, and nobody else uses the channel meanwhile.
+    unsafe fn plane<'a>(self, maps: Shared, block: usize, channel: usize) -> &'a mut [MaybeUninit<f32>] {
+        let range = self.range(block, channel);
+        // SAFETY: as promised by the caller.
+        unsafe { std::slice::from_raw_parts_mut(maps.at(range.start).cast(), range.len()) }
     }
 
     /// Elements of each channel.
@@ -46,22 +72,17 @@ impl Extent {
     }
 }
 
-/// Statistics of every channel.
-pub(crate) fn statistics(isa: Isa, x: &[f32], extent: Extent) -> Statistics {
-    let planes = x.par_chunks(extent.size()).enumerate().map(|(index, x)| {
-        let valid = extent.lanes(index);
+/// Mean and biased variance of one channel.
+fn channel_statistics(isa: Isa, x: &[f32], extent: Extent, channel: usize) -> [f32; 2] {
+    let planes = (0..extent.blocks()).map(|block| {
+        let (x, valid) = (&x[extent.range(block, channel)], extent.lanes(block));
         dispatch!(isa, plane_statistics(x: &[f32], valid: usize) -> PlaneStatistics)
     });
     let planes: Vec<PlaneStatistics> = planes.collect();
-    let mut statistics = Statistics { mean: Vec::new(), variance: Vec::new() };
-    for channel in 0..extent.channels {
-        let of_channel = || planes.iter().enumerate().skip(channel).step_by(extent.channels);
-        let mean = of_channel().map(|(_, plane)| plane.sum).sum::<f64>() / extent.count();
-        let squares = of_channel().map(|(index, plane)| plane.squares_around(mean, extent.lanes(index) * extent.plane));
-        statistics.variance.push((squares.sum::<f64>() / extent.count()) as f32);
-        statistics.mean.push(mean as f32);
-    }
-    statistics
+    let mean = planes.iter().map(|plane| plane.sum).sum::<f64>() / extent.count();
+    let planes = planes.iter().enumerate();
+    let squares = planes.map(|(block, plane)| plane.squares_around(mean, extent.lanes(block) * extent.plane));
+    [mean as f32, (squares.sum::<f64>() / extent.count()) as f32]
 }
 
 /// Of one channel in one block of images.
@@ -115,7 +136,6 @@ unsafe fn first_lanes<L: Lanes>(vector: L, valid: usize) -> f64 {
 /// Batch norm with the batch's statistics, followed by an activation.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Norm<'a> {
-    pub statistics: &'a Statistics,
     pub gamma: &'a [f32],
     pub beta: &'a [f32],
     pub epsilon: f32,
@@ -133,50 +153,108 @@ struct Normalizer {
 }
 
 impl Norm<'_> {
-    fn channel(&self, channel: usize) -> Normalizer {
-        let mean = self.statistics.mean[channel];
-        let inverse = 1.0 / (self.statistics.variance[channel] + self.epsilon).sqrt();
+    fn channel(&self, channel: usize, [mean, variance]: [f32; 2]) -> Normalizer {
+        let inverse = 1.0 / (variance + self.epsilon).sqrt();
         let factor = self.gamma[channel] * inverse;
         Normalizer { factor, offset: self.beta[channel] - mean * factor, mean, inverse }
     }
 
-    /// `activation(gamma * (x - mean) / sqrt(variance + epsilon) + beta)`.
-    pub fn normalize(&self, isa: Isa, x: &[f32], extent: Extent) -> Buffer {
-        let channels = (0..extent.channels).map(|channel| self.channel(channel));
-        let (scale, shift): (Vec<f32>, Vec<f32>) = channels.map(|channel| (channel.factor, channel.offset)).unzip();
-        affine(isa, x, &scale, &shift, extent.plane, self.activation)
+    /// `activation(gamma * (x - mean) / sqrt(variance + epsilon) + beta)`, and the statistics.
+    pub fn forward(&self, isa: Isa, x: &[f32], extent: Extent) -> (Buffer, Statistics) {
+        let bounds = self.activation.bounds();
+        let mut statistics = Vec::new();
+        let fill = |out: &mut [MaybeUninit<f32>]| {
+            let out = Shared(out.as_mut_ptr().cast());
+            let channels = (0..extent.channels).into_par_iter().map(|channel| {
+                let statistics = channel_statistics(isa, x, extent, channel);
+                let Normalizer { factor, offset, .. } = self.channel(channel, statistics);
+                for block in 0..extent.blocks() {
+                    let x = &x[extent.range(block, channel)];
+                    // SAFETY: the buffer has this extent, and the task has the channel.
+                    let out = unsafe { extent.plane(out, block, channel) };
+                    dispatch!(isa, affine_plane(
+                        x: &[f32], out: &mut [MaybeUninit<f32>], factor: f32, offset: f32, bounds: Bounds,
+                    ));
+                }
+                statistics
+            });
+            statistics = channels.collect();
+        };
+        assert_eq!(x.len(), extent.len(), "maps have their extent");
+        // SAFETY: every plane of every channel is written from its first to its last vector.
+        let y = unsafe { Buffer::written(x.len(), fill) };
+        let (mean, variance) = statistics.into_iter().map(|[mean, variance]| (mean, variance)).unzip();
+        (y, Statistics { mean, variance })
     }
 
-    /// Gradients of [`normalize`](Self::normalize) with the statistics of `x` itself: of `x`, `gamma` and `beta`. Lanes
-    /// without images get zero.
-    pub fn gradient(&self, isa: Isa, x: &[f32], dy: &[f32], extent: Extent) -> (Buffer, Vec<f32>, Vec<f32>) {
-        assert_eq!(x.len(), dy.len(), "a gradient has the shape of its maps");
-        let (bounds, size, channels) = (self.activation.bounds(), extent.size(), extent.channels);
-        let planes = x.par_chunks(size).zip(dy.par_chunks(size)).enumerate().map(|(index, (x, dy))| {
-            let (channel, valid) = (self.channel(index % channels), extent.lanes(index));
-            dispatch!(isa, plane_sums(x: &[f32], dy: &[f32], channel: Normalizer, bounds: Bounds, valid: usize) -> [f64; 2])
-        });
-        let planes: Vec<[f64; 2]> = planes.collect();
-        let (beta, gamma) = (by_channel(&planes, 0, channels), by_channel(&planes, 1, channels));
+    /// Gradients of [`forward`](Self::forward) of `x`, `gamma` and `beta`, with the statistics that it gave. Lanes without images
+    /// get zero.
+    pub fn gradient(
+        &self,
+        isa: Isa,
+        x: &[f32],
+        dy: &[f32],
+        statistics: &Statistics,
+        extent: Extent,
+    ) -> (Buffer, Vec<f32>, Vec<f32>) {
+        assert!(x.len() == extent.len() && dy.len() == x.len(), "a gradient has the shape of its maps");
+        let mut sums = Vec::new();
         let fill = |out: &mut [MaybeUninit<f32>]| {
-            let tasks = out.par_chunks_mut(size).zip(x.par_chunks(size)).zip(dy.par_chunks(size));
-            tasks.enumerate().for_each(|(index, ((out, x), dy))| {
-                let (channel, valid) = (self.channel(index % channels), extent.lanes(index));
-                let means = [&beta, &gamma].map(|sums| (f64::from(sums[index % channels]) / extent.count()) as f32);
-                dispatch!(isa, plane_gradient(
-                    x: &[f32],
-                    dy: &[f32],
-                    out: &mut [MaybeUninit<f32>],
-                    channel: Normalizer,
-                    bounds: Bounds,
-                    means: [f32; 2],
-                    valid: usize,
-                ));
+            let out = Shared(out.as_mut_ptr().cast());
+            let channels = (0..extent.channels).into_par_iter().map(|index| {
+                let channel = self.channel(index, [statistics.mean[index], statistics.variance[index]]);
+                // SAFETY: the buffer has this extent, and the task has the channel.
+                unsafe { self.channel_gradient(isa, [x, dy], out, extent, index, channel) }
             });
+            sums = channels.collect();
         };
-        // SAFETY: the planes cover all, and each is written from its first to its last vector.
+        // SAFETY: every plane of every channel is written from its first to its last vector.
         let dx = unsafe { Buffer::written(x.len(), fill) };
+        let (beta, gamma) = sums.into_iter().map(|[beta, gamma]: [f32; 2]| (beta, gamma)).unzip();
         (dx, gamma, beta)
+    }
+
+    /// Writes the gradient of one channel's `x` to `out`; returns those of `beta` and `gamma`.
+    ///
+    /// # Safety
+    /// `out` has the extent, and nobody else uses the channel meanwhile.
+    unsafe fn channel_gradient(
+        &self,
+        isa: Isa,
+        [x, dy]: [&[f32]; 2],
+        out: Shared,
+        extent: Extent,
+        index: usize,
+        channel: Normalizer,
+    ) -> [f32; 2] {
+        let bounds = self.activation.bounds();
+        let mut sums = [0.0; 2];
+        for block in 0..extent.blocks() {
+            let (range, valid) = (extent.range(block, index), extent.lanes(block));
+            let (x, dy) = (&x[range.clone()], &dy[range]);
+            let plane = dispatch!(isa, plane_sums(
+                x: &[f32], dy: &[f32], channel: Normalizer, bounds: Bounds, valid: usize,
+            ) -> [f64; 2]);
+            sums.iter_mut().zip(plane).for_each(|(sum, plane)| *sum += plane);
+        }
+        let sums = sums.map(|sum| sum as f32);
+        let means = sums.map(|sum| (f64::from(sum) / extent.count()) as f32);
+        for block in 0..extent.blocks() {
+            let (range, valid) = (extent.range(block, index), extent.lanes(block));
+            let (x, dy) = (&x[range.clone()], &dy[range]);
+            // SAFETY: as promised by the caller.
+            let out = unsafe { extent.plane(out, block, index) };
+            dispatch!(isa, plane_gradient(
+                x: &[f32],
+                dy: &[f32],
+                out: &mut [MaybeUninit<f32>],
+                channel: Normalizer,
+                bounds: Bounds,
+                means: [f32; 2],
+                valid: usize,
+            ));
+        }
+        sums
     }
 }
 

@@ -149,10 +149,18 @@ pub(crate) fn affine(
     unsafe { Buffer::written(x.len(), fill) }
 }
 
+/// `activation(scale * x + shift)`, the activation being what `bounds` clip to.
+///
 /// # Safety
 /// The slices are as long as each other, and the instructions of `L` are enabled.
 #[inline(always)]
-unsafe fn affine_plane<L: Lanes>(x: &[f32], out: &mut [MaybeUninit<f32>], scale: f32, shift: f32, bounds: Bounds) {
+pub(crate) unsafe fn affine_plane<L: Lanes>(
+    x: &[f32],
+    out: &mut [MaybeUninit<f32>],
+    scale: f32,
+    shift: f32,
+    bounds: Bounds,
+) {
     // SAFETY: as promised by the caller.
     unsafe {
         each_pair::<L>(x, x, out, |x, _| bounds.clip(L::splat(&shift).add_product(L::splat(&scale), x)));
@@ -187,7 +195,7 @@ pub(crate) fn affine_gradient(
 }
 
 /// Sums one of several numbers per plane over blocks of images, in order.
-pub(crate) fn by_channel<const N: usize>(planes: &[[f64; N]], which: usize, channels: usize) -> Vec<f32> {
+fn by_channel<const N: usize>(planes: &[[f64; N]], which: usize, channels: usize) -> Vec<f32> {
     let of_channel = |channel| planes.iter().skip(channel).step_by(channels).map(|numbers| numbers[which]);
     (0..channels).map(|channel| of_channel(channel).sum::<f64>() as f32).collect()
 }

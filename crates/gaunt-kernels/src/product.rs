@@ -7,10 +7,12 @@ use crate::{
 
 /// Rows that are summed together.
 const ROWS: usize = 6;
+/// Terms that are summed before the next row is taken: a column of them leaves room in the nearest cache.
+const DEPTH: usize = 256;
 
 /// `to[row][column] = sum of rows[row][k] * columns[column][k] over k`, where rows hold numbers and columns hold vectors.
 ///
-/// Each sum runs over `k` in order, in one register, however rows and columns are cut.
+/// Each sum runs over `k` in order, however rows and columns are cut.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Product {
     pub rows: usize,
@@ -59,19 +61,37 @@ impl Product {
     /// initialized.
     pub unsafe fn run(&self, isa: Isa, operands: Operands) {
         let product = self;
-        dispatch!(isa, all_columns(product: &Product, operands: Operands));
+        dispatch!(isa, all_terms(product: &Product, operands: Operands));
+    }
+}
+
+/// Some terms after the other.
+///
+/// # Safety
+/// As [`Product::run`], and the instructions of `L` are enabled.
+#[inline(always)]
+unsafe fn all_terms<L: Lanes>(product: &Product, operands: Operands) {
+    for first in (0..product.depth).step_by(DEPTH) {
+        let depth = DEPTH.min(product.depth - first);
+        let part = Product { depth, add: product.add || first > 0, ..*product };
+        // SAFETY: as promised by the caller; the terms are among the product's.
+        unsafe {
+            let rows = operands.rows.add(first);
+            let columns = operands.columns.add(first * LANES);
+            all_columns::<L>(&part, Operands { rows, columns, ..operands });
+        }
     }
 }
 
 /// A few columns after the other, which stay in the nearest cache while all rows pass.
 ///
 /// # Safety
-/// As [`Product::run`], and the instructions of `L` are enabled.
+/// As [`all_terms`].
 #[inline(always)]
 unsafe fn all_columns<L: Lanes>(product: &Product, operands: Operands) {
     let mut first = 0;
     while first < product.columns {
-        let columns = L::COLUMNS.min(product.columns - first);
+        let columns = L::columns(ROWS).min(product.columns - first);
         // SAFETY: as promised by the caller; the columns are among the product's.
         unsafe {
             let operands = operands.at(product, 0, first);

@@ -71,7 +71,11 @@ impl Executor<'_> {
     fn execute(&mut self, stage: &Stage, node: &Node, mut inputs: Inputs) -> Result<Vec<Flow>, TrainError> {
         let x = inputs.flow()?;
         let plain = match &node.op {
-            Op::Conv(conv) => return Ok(vec![image::conv(x, inputs.plain()?, inputs.optional(), conv)]),
+            Op::Conv(conv) => {
+                let (weight, bias) = (inputs.plain()?, inputs.optional());
+                let cancelled = self.mode == Mode::Training && stage.cancelled_bias.is_some();
+                return Ok(vec![image::conv(x, weight, bias.filter(|_| !cancelled), conv)]);
+            }
             Op::BatchNorm { epsilon } => return Ok(vec![self.batch_norm(stage, node, x, *epsilon)]),
             Op::MaxPool(pool) => return Ok(vec![image::max_pool(x, pool)]),
             Op::AveragePool { pool, count_include_pad } => {
@@ -83,6 +87,8 @@ impl Executor<'_> {
             Op::Reduce { reduction: Reduction::Mean, axes, keep_dims } if *axes == [2, 3] && x.shape().len() == 4 => {
                 return Ok(vec![image::global_average(x, *keep_dims)]);
             }
+            Op::Slice { axes } => return Ok(vec![image::slice(x, axes)]),
+            Op::Pad { pads, mode } => return Ok(vec![image::pad(x, pads, *mode)]),
             Op::Unary(function) => return Ok(vec![unary(*function, &node.op, x)]),
             Op::Split { axis, sizes } => {
                 return Ok(layout::split(&x.plain(), *axis, sizes).into_iter().map(Flow::Plain).collect());
@@ -109,8 +115,6 @@ impl Executor<'_> {
             Op::Expand { shape } => plain::expand(x, &self.sizes(shape)),
             Op::Transpose { perm } => layout::transpose(x, perm),
             Op::Concat { axis } => layout::concat([x].into_iter().chain(rest.all()).collect(), *axis),
-            Op::Slice { axes } => layout::slice(x, axes),
-            Op::Pad { pads, mode } => layout::pad(x, pads, *mode),
             Op::Resize(resize) => resize::resize(x, resize),
             Op::Gather { axis, indices, indices_shape } => layout::gather(x, *axis, indices, indices_shape),
             Op::Conv(_)
@@ -118,6 +122,8 @@ impl Executor<'_> {
             | Op::MaxPool(_)
             | Op::AveragePool { .. }
             | Op::Unary(_)
+            | Op::Slice { .. }
+            | Op::Pad { .. }
             | Op::Split { .. } => {
                 return Err(TrainError::Network(format!("{} is no operator on plain tensors", op.name())));
             }
@@ -130,7 +136,7 @@ impl Executor<'_> {
             && let (Some(gamma), Some(beta)) = (&self.tensors[gamma], &self.tensors[beta])
         {
             let (y, statistics) = image::batch_norm(x, gamma.clone(), beta.clone(), epsilon, stage.activation);
-            self.statistics.push((stage.node, statistics));
+            self.statistics.push((stage.node, BatchStatistics { bias: stage.cancelled_bias, ..statistics }));
             return y;
         }
         let [gamma, beta, mean, variance] = [gamma, beta, mean, variance].map(|index| self.floats[index].as_slice());

@@ -343,10 +343,14 @@ impl Network {
         statistics: Vec<(usize, BatchStatistics)>,
     ) -> Result<Vec<(ValueId, Vec<f32>)>, TrainError> {
         let mut found = Vec::with_capacity(2 * statistics.len());
-        for (node, BatchStatistics { mean, variance, count }) in statistics {
+        for (node, BatchStatistics { mean, variance, count, bias }) in statistics {
             let node = &self.graph.nodes[node];
             let unbias = count as f32 / (count.max(2) - 1) as f32;
-            found.push((node.inputs[3], self.download(mean, &node.name)?));
+            let mut means = self.download(mean, &node.name)?;
+            if let Some(bias) = bias {
+                means.iter_mut().zip(&self.floats[bias.index()]).for_each(|(mean, bias)| *mean += bias);
+            }
+            found.push((node.inputs[3], means));
             let variances = self.download(variance, &node.name)?;
             found.push((node.inputs[4], variances.into_iter().map(|variance| variance * unbias).collect()));
         }

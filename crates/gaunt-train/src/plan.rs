@@ -26,6 +26,9 @@ pub(crate) struct Stage {
     pub outputs: Vec<ValueId>,
     /// For each of the [`flowing_inputs`] of the node, whether nobody needs it afterwards.
     pub last_use: Vec<bool>,
+    /// The bias of a convolution and of the batch norm behind it, which takes it off again when it trains: the convolution
+    /// leaves it out then, and the batch norm adds it to the mean that it reports.
+    pub cancelled_bias: Option<ValueId>,
 }
 
 impl Plan {
@@ -92,9 +95,26 @@ fn fuse(graph: &Graph, logits: ValueId) -> Vec<Stage> {
                 fused[reader] = true;
             }
         }
-        stages.push(Stage { node: index, activation, outputs, last_use: Vec::new() });
+        let cancelled_bias = cancelled_bias(graph, &readers, index);
+        stages.push(Stage { node: index, activation, outputs, last_use: Vec::new(), cancelled_bias });
     }
     stages
+}
+
+/// The constant bias of a convolution that only a batch norm reads: asked for either of them.
+fn cancelled_bias(graph: &Graph, readers: &[Vec<usize>], index: usize) -> Option<ValueId> {
+    let node = &graph.nodes[index];
+    let conv = match node.op {
+        Op::BatchNorm { .. } => graph.nodes.iter().find(|conv| conv.outputs.contains(&node.inputs[0]))?,
+        _ => node,
+    };
+    let (Op::Conv(_), &[_, _, bias], &[output]) = (&conv.op, conv.inputs.as_slice(), conv.outputs.as_slice()) else {
+        return None;
+    };
+    let &[reader] = readers[output.index()].as_slice() else { return None };
+    let normalised = matches!(graph.nodes[reader].op, Op::BatchNorm { .. }) && graph.nodes[reader].inputs[0] == output;
+    let constant = graph.value(bias).tensor.is_some();
+    (normalised && constant && !graph.outputs.contains(&output)).then_some(bias)
 }
 
 fn takes_activation(graph: &Graph, node: &Node) -> bool {

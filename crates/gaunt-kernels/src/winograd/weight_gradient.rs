@@ -209,7 +209,7 @@ unsafe fn turn_inputs<L: Lanes, S: Scheme>(
                 }
                 for point in 0..tiling.points() {
                     let to = to.add(point * pitch + (column * places.len() + index) * LANES * LANES);
-                    L::transpose(turning.add(point * LANES * LANES), to);
+                    L::transpose(turning.add(point * LANES * LANES), LANES, to);
                 }
             }
         }

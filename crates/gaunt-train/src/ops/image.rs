@@ -1,10 +1,11 @@
 //! Operators on maps `[N, C, H, W]`, as the kernels compute them.
 
-use gaunt_graph::{Conv, Pool};
+use gaunt_graph::{Conv, PadMode, Pool, SliceAxis, ValueId};
 use gaunt_kernels::{self as kernels, Activation, ConvGeometry, Maps, PoolGeometry};
 
 use crate::{
     flow::Flow,
+    ops::layout,
     plain::{self, Plain},
 };
 
@@ -15,6 +16,8 @@ pub(crate) struct BatchStatistics {
     pub variance: Plain,
     /// Elements of each channel.
     pub count: usize,
+    /// What the mean lacks, since the maps came without it.
+    pub bias: Option<ValueId>,
 }
 
 pub(crate) fn conv(x: Flow, weight: Plain, bias: Option<Plain>, conv: &Conv) -> Flow {
@@ -34,7 +37,7 @@ pub(crate) fn batch_norm(
     let shape = x.shape();
     let count = shape.iter().product::<usize>() / shape[1].max(1);
     let (y, mean, variance) = kernels::batch_norm(flattened(x), gamma, beta, epsilon, activation);
-    (restored(y, &shape), BatchStatistics { mean, variance, count })
+    (restored(y, &shape), BatchStatistics { mean, variance, count, bias: None })
 }
 
 /// `scale * x + shift` for each channel.
@@ -71,6 +74,34 @@ pub(crate) fn global_average(x: Flow, keep_dims: bool) -> Flow {
     let means = kernels::global_average(x.maps());
     let kept = [shape[0], shape[1], 1, 1];
     Flow::Plain(plain::reshape(means, if keep_dims { &kept } else { &kept[..2] }))
+}
+
+/// Picks elements along axes. Maps that lose every second row and column, as shortcuts do, stay maps.
+pub(crate) fn slice(x: Flow, axes: &[SliceAxis]) -> Flow {
+    match (stride(&x.shape(), axes), x) {
+        (Some(stride), Flow::Maps(maps)) => Flow::Maps(kernels::subsample(maps, stride)),
+        (_, x) => Flow::Plain(layout::slice(x.plain(), axes)),
+    }
+}
+
+/// The strides down and across, if rows and columns are all that is cut, from the first to the last.
+fn stride(shape: &[usize], axes: &[SliceAxis]) -> Option<[usize; 2]> {
+    let mut stride = [1; 2];
+    for &SliceAxis { axis, start, step, len } in axes {
+        let step = usize::try_from(step).ok().filter(|_| start == 0)?;
+        *stride.get_mut(axis.checked_sub(2)?)? = (shape[axis].div_ceil(step) == len).then_some(step)?;
+    }
+    Some(stride)
+}
+
+/// Adds elements around. Maps that get channels of zeros stay maps.
+pub(crate) fn pad(x: Flow, pads: &[(i64, i64)], mode: PadMode) -> Flow {
+    match (pads, mode, x) {
+        (&[(0, 0), (before @ 0.., after @ 0..), (0, 0), (0, 0)], PadMode::Constant(0.0), Flow::Maps(maps)) => {
+            Flow::Maps(kernels::pad_channels(maps, before as usize, after as usize))
+        }
+        (_, _, x) => Flow::Plain(layout::pad(x.plain(), pads, mode)),
+    }
 }
 
 /// `[N, C, ...]` as maps, by making all further axes one.
