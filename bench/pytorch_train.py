@@ -141,7 +141,7 @@ def measure(args):
     network = build(args.arch, args.classes).train().to(memory_format=layout)
     parameters = sum(parameter.numel() for parameter in network.parameters())
     optimizer = torch.optim.SGD(
-        network.parameters(), lr=0.05, momentum=0.9, nesterov=True, weight_decay=5e-4, fused=True
+        network.parameters(), lr=1e-3, momentum=0.9, nesterov=True, weight_decay=5e-4, fused=True
     )
     images = torch.rand(BATCHES, args.batch, 3, args.size, args.size).sub_(0.5).div_(0.25)
     images = [batch.to(memory_format=layout) for batch in images]

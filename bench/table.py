@@ -9,12 +9,12 @@ import sys
 from collections import defaultdict
 
 SPEED = ["Gaunt, images/s", "PyTorch, images/s", "ratio"]
-MEMORY = ["Gaunt, peak", "PyTorch, peak", "ratio"]
+MEMORY = ["Gaunt, peak", "PyTorch, peak", "ratio", "by its import alone"]
 HEADING = ["network", "precision", *SPEED, *MEMORY, "PyTorch's layout"]
 
 
-def mebibytes(run):
-    return "-" if run["peak_rss_bytes"] is None else f"{run['peak_rss_bytes'] / 2**20:.0f} MiB"
+def mebibytes(size):
+    return "-" if size is None else f"{size / 2**20:.0f} MiB"
 
 
 def ratio(a, b):
@@ -32,9 +32,10 @@ def row(arch, precision, runs):
         f"{gaunt['images_per_s']:.1f}",
         f"{pytorch['images_per_s']:.1f}",
         ratio(gaunt["images_per_s"], pytorch["images_per_s"]),
-        mebibytes(gaunt),
-        mebibytes(pytorch),
+        mebibytes(gaunt["peak_rss_bytes"]),
+        mebibytes(pytorch["peak_rss_bytes"]),
         ratio(gaunt["peak_rss_bytes"], pytorch["peak_rss_bytes"]),
+        mebibytes(pytorch["import_rss_bytes"]),
         pytorch["layout"],
     ]
 

@@ -50,7 +50,7 @@ pub struct TrainOptions {
     pub checkpoints: Option<Checkpoints>,
 }
 
-/// How a student follows its teacher; see [`Teacher`].
+/// How a student follows its teacher; see [`Teacher`](crate::Teacher).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Distillation {
     /// Softness of both distributions.

@@ -318,10 +318,10 @@ pub struct BenchTrain {
     /// Classes
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub classes: u32,
-    /// Learn from a teacher of the same architecture
+    /// Steps of distillation: a teacher of the same architecture, and AdamW
     #[arg(long, conflicts_with = "compress")]
     pub teacher: bool,
-    /// Steps of a joint compression, which includes a teacher
+    /// Steps of a joint compression: those of distillation, with quantiser and rate model
     #[arg(long)]
     pub compress: bool,
     #[command(flatten)]

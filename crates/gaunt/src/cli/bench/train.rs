@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use gaunt_compress::{Budget, ByteSize, Method, Metrics, Observer, Options, Overrides, Run, Snapshot, TrainingData};
 use gaunt_data::{Augment, Batch, Dataset, Normalization};
 use gaunt_format::Metadata;
@@ -30,9 +30,9 @@ const SEED: u64 = 0;
 const CHANNELS: usize = 3;
 /// Batches that plain steps take in turn.
 const BATCHES: usize = 4;
-/// What a step of `gaunt train` goes by; the numbers do not change its cost.
+/// What steps go by; the numbers do not change their cost.
 const STEP: Step = Step {
-    rate: 0.05,
+    rate: 1e-3,
     weight_decay: 5e-4,
     smoothing: 0.0,
     distillation: Distillation { temperature: 3.0, weight: 1.0 },
@@ -61,11 +61,11 @@ struct Report {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 enum Mode {
-    /// Forward, backward, optimiser.
+    /// Forward, backward, SGD: what `gaunt train` does.
     Plain,
-    /// The same, with the logits of a teacher of the same architecture.
+    /// A teacher of the same architecture, and AdamW: what a compression does, without its own.
     Teacher,
-    /// The same, with the quantiser and the rate model of a joint compression.
+    /// The same with the quantiser and the rate model of a joint compression.
     Compress,
 }
 
@@ -118,10 +118,12 @@ fn plain_steps(
 ) -> Result<Clock> {
     let data = noise(args, BATCHES)?;
     let batches: Vec<Batch> = data.batches(args.batch as usize, &normalization()?)?.collect();
-    let mut optimizer = Optimizer::new(Algorithm::SGD, lengths);
+    let algorithm = if teacher.is_some() { Algorithm::ADAM_W } else { Algorithm::SGD };
+    let mut optimizer = Optimizer::new(algorithm, lengths);
     let mut clock = Clock::start(args.steps as usize);
     for batch in batches.iter().cycle().take(clock.steps()) {
-        STEP.take(&mut network, teacher.as_mut(), &mut optimizer, batch)?;
+        let loss = STEP.take(&mut network, teacher.as_mut(), &mut optimizer, batch)?.loss;
+        ensure!(loss.is_finite(), "the loss stopped being a number, and steps without an update do not count");
         clock.tick();
     }
     Ok(clock)
