@@ -118,9 +118,7 @@ fn role(graph: &Graph, uses: &Uses, index: usize) -> Role {
     let when = |condition: bool, role: Role| if condition { role } else { Role::Pins };
     match &node.op {
         Op::Conv(conv) if conv.groups == 1 => when(has_own_constants(graph, uses, index), Role::Mixes),
-        Op::Conv(conv) => {
-            when(is_depthwise(graph, index, conv.groups) && has_own_constants(graph, uses, index), same)
-        }
+        Op::Conv(conv) => when(is_depthwise(graph, index, conv.groups) && has_own_constants(graph, uses, index), same),
         // On more axes, a linear layer reads positions rather than channels.
         Op::Linear => {
             let matrix = graph.value(node.outputs[0]).shape.len() == 2;

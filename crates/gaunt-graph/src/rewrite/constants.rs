@@ -109,9 +109,7 @@ impl Constants {
             x.iter().enumerate().map(|(channel, constant)| f(channel, (*constant)?)).collect()
         };
         match (&node.op, &self.filters[index], role) {
-            (_, Some(filters), Role::Mixes) => {
-                (0..filters.outputs).map(|output| filters.constant(output, x)).collect()
-            }
+            (_, Some(filters), Role::Mixes) => (0..filters.outputs).map(|output| filters.constant(output, x)).collect(),
             // Of a depthwise convolution, each output reads one input.
             (_, Some(filters), _) => {
                 (0..filters.outputs).map(|output| filters.constant(output, &x[output..=output])).collect()

@@ -14,7 +14,7 @@ use crate::{Graph, Op, Tensor, ValueId};
 pub fn drop_dead_channels(graph: &mut Graph) -> usize {
     let dead = DeadChannels::find(graph, Mode::Inference, |_, _| true);
     dead.remove(graph);
-    dead.count
+    dead.count()
 }
 
 /// Channels of a graph that can go without a change of its function.
@@ -50,6 +50,11 @@ impl DeadChannels {
         }
         search.spread();
         Self { survivors: search.survivors(), shifts: search.shifts(), count: search.count() }
+    }
+
+    /// How many there are; what a layer, its batch norm and its activation make of each other counts as one.
+    pub fn count(&self) -> usize {
+        self.count
     }
 
     /// What stays.

@@ -69,9 +69,9 @@ impl Survivors {
 
     /// What is left when the graph that these survivors make is made smaller in turn.
     pub fn then(&self, later: &Self) -> Self {
-        let both = later.iter().map(|(value, left)| {
-            (value, left.iter().map(|&channel| self.original(value, channel)).collect())
-        });
+        let both = later
+            .iter()
+            .map(|(value, left)| (value, left.iter().map(|&channel| self.original(value, channel)).collect()));
         let mut all = self.clone();
         all.0.extend(both.collect::<Vec<_>>());
         all
