@@ -156,7 +156,7 @@ impl Run<'_> {
         let coded = self.layers.par_iter().map(|layer| CodedWeight {
             weight: layer.weight,
             codes: refine(layer, step_size, refinement),
-            scales: layer.scales(step_size).collect(),
+            scales: vec![layer.scale(step_size); layer.shape.outputs],
         });
         coded.collect()
     }

@@ -38,7 +38,7 @@ pub fn layers(
         let shape = CodeShape::of(tensor.shape());
         let mean = sensitivity.iter().map(|&h| f64::from(h)).sum::<f64>() / sensitivity.len().max(1) as f64;
         let unit = (mean.max(LEAST_SENSITIVITY)).powf(-0.5) as f32;
-        let mut layer = Layer::new(weight, shape, &tensor.to_floats(), vec![unit; shape.outputs]);
+        let mut layer = Layer::new(weight, shape, &tensor.to_floats(), unit);
         let wish = options.overrides.of(&value.name);
         layer.dense = wish.dense;
         if let Some(bits) = wish.floor_bits() {
