@@ -50,16 +50,22 @@ impl Layer {
     pub fn new(weight: ValueId, shape: CodeShape, floats: &[f32], unit: f32) -> Self {
         let codes = vec![0; floats.len()];
         let rate = RateModel::fit(&codes, shape);
-        let latent = Vec::new();
-        let mut layer =
-            Self { weight, shape, unit, latent, step_cap: f32::INFINITY, dense: false, step_factor: 1.0, codes, rate };
-        layer.set_latent(floats);
-        layer
+        let latent = floats.iter().map(|w| w / unit).collect();
+        Self { weight, shape, unit, latent, step_cap: f32::INFINITY, dense: false, step_factor: 1.0, codes, rate }
     }
 
-    /// Makes the latent weights those of the given floats.
-    pub fn set_latent(&mut self, floats: &[f32]) {
-        self.latent = floats.iter().map(|w| w / self.unit).collect();
+    /// Starts again from other floats, perhaps of another shape; the options of the layer stay.
+    pub fn restart(&mut self, shape: CodeShape, floats: &[f32]) {
+        let Self { step_cap, dense, step_factor, .. } = *self;
+        *self = Self { step_cap, dense, step_factor, ..Self::new(self.weight, shape, floats, self.unit) };
+    }
+
+    /// Forgets all weights but those with the given indices, of which the new shape is made.
+    pub fn keep(&mut self, shape: CodeShape, kept: &[usize]) {
+        self.latent = kept.iter().map(|&i| self.latent[i]).collect();
+        self.codes = kept.iter().map(|&i| self.codes[i]).collect();
+        self.shape = shape;
+        self.refit();
     }
 
     /// The step of this layer, in its units, under a global step.
