@@ -6,7 +6,8 @@
 //! 2. A joint quantiser rounds all layers with one global step and a dead zone; what is pruned and
 //!    how many bits a layer has follow from it.
 //! 3. [`Run::train`] trains the latent weights against the dense network's predictions, pulled by the slope of
-//!    a rate model, while a controller moves the global step so that the estimated file follows the budget.
+//!    a rate model, while a controller moves the global step so that the estimated file follows the budget. Channels
+//!    that have died leave the network on the way, so that steps get cheaper.
 //! 4. [`Run::finish`] measures batch norm again, chooses the final codes with the file's own coder, folds batch norm, drops dead channels
 //!    and checks the written file against the [`Budget`].
 //!
@@ -15,6 +16,7 @@
 //! rounding after Esser et al. (ICLR 2020), sensitivities as in Dong et al. (HAWQ-V2, 2020).
 
 mod budget;
+mod compact;
 mod controller;
 mod error;
 mod evaluate;

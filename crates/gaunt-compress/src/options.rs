@@ -110,6 +110,8 @@ pub(crate) const CALIBRATE_ROUNDS: usize = 10;
 pub(crate) const FISHER_BATCHES: usize = 60;
 /// Batches over which batch-norm statistics are measured again at the end.
 pub(crate) const STATISTICS_BATCHES: usize = 40;
+/// Least share of a step's multiplications for which dead channels are taken out: below that it is not worth a notice.
+pub(crate) const COMPACTION: f64 = 0.05;
 /// Evaluations per epoch, so that accuracy can steer.
 pub(crate) const EVALUATIONS_PER_EPOCH: u64 = 2;
 

@@ -1,6 +1,6 @@
 //! The end of a compression: final codes, the graph of the file, and whether the budget holds.
 
-use gaunt_graph::Graph;
+use gaunt_graph::{Graph, rewrite::Survivors};
 use gaunt_train::evaluate;
 use rayon::prelude::*;
 
@@ -156,7 +156,7 @@ impl Run<'_> {
         let coded = self.layers.par_iter().map(|layer| CodedWeight {
             weight: layer.weight,
             codes: refine(layer, step_size, refinement),
-            scales: layer.scales(step_size).collect(),
+            scales: vec![layer.scale(step_size); layer.shape.outputs],
         });
         coded.collect()
     }
@@ -187,10 +187,10 @@ impl Run<'_> {
         Ok(self.network.reestimate_statistics(batches)?)
     }
 
-    /// Accuracy of the dense network rounded to a file of so many bytes, without training. Ends the run: latent
-    /// weights are the dense ones afterwards.
+    /// Accuracy of the dense network rounded to a file of so many bytes, without training. Ends the run: network and
+    /// latent weights are the dense ones afterwards.
     fn round_dense(&mut self, bytes: f64) -> Result<f64, CompressError> {
-        self.forget_training();
+        self.expand(Survivors::default())?;
         self.solve(bytes);
         self.upload();
         self.measure_statistics()?;

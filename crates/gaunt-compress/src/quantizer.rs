@@ -1,15 +1,15 @@
 //! The joint quantiser: one operator that prunes and quantises, steered by one number.
 //!
-//! Of each layer we train a latent weight `u`, in units of its channel's sensitivity `h` (the mean diagonal of the
-//! Fisher information): a change of one unit costs the loss as much in every channel of the network. One global
+//! Of each layer we train a latent weight `u`, in units of the layer's sensitivity `h` (the mean diagonal of the
+//! Fisher information): a change of one unit costs the loss as much in every layer of the network. One global
 //! step `g` cuts all of them,
 //!
 //! ```text
-//! code   = round(u / g)       weight = code * g * unit of the channel
+//! code   = round(u / g)       weight = code * g * unit of the layer
 //! ```
 //!
 //! so bit-width and sparsity of a layer follow from its sensitivity and from where training moves its weights;
-//! neither is set. For a fine step the distortion of a channel is `h D^2 / 24` and its rate falls by one bit per
+//! neither is set. For a fine step the distortion of a weight is `h D^2 / 24` and its rate falls by one bit per
 //! doubling of `D`, which makes equal steps in these units the optimal allocation, and `lambda = g^2 ln 2 / 12`
 //! the price of a bit ([`BIT_PRICE`]). At this price the slope of the rate model pulls latent weights towards cheaper
 //! codes. Rounding is passed straight through to the latent weight, and is plain: a dead zone, which looks better on paper,
@@ -30,9 +30,9 @@ pub struct Layer {
     pub weight: ValueId,
     /// Its layout.
     pub shape: CodeShape,
-    /// Step of each output channel when the global step is 1.
-    pub units: Vec<f32>,
-    /// Trained weights, in those units.
+    /// Step when the global step is 1.
+    pub unit: f32,
+    /// Trained weights, in that unit.
     pub latent: Vec<f32>,
     /// Largest global step that this layer takes part in; infinite unless the user set a floor on its bits.
     pub step_cap: f32,
@@ -48,20 +48,25 @@ pub struct Layer {
 
 impl Layer {
     /// A layer whose latent weights are the dense ones.
-    pub fn new(weight: ValueId, shape: CodeShape, floats: &[f32], units: Vec<f32>) -> Self {
+    pub fn new(weight: ValueId, shape: CodeShape, floats: &[f32], unit: f32) -> Self {
         let codes = vec![0; floats.len()];
         let rate = RateModel::fit(&codes, shape);
-        let latent = Vec::new();
-        let mut layer =
-            Self { weight, shape, units, latent, step_cap: f32::INFINITY, dense: false, step_factor: 1.0, codes, rate };
-        layer.set_latent(floats);
-        layer
+        let latent = floats.iter().map(|w| w / unit).collect();
+        Self { weight, shape, unit, latent, step_cap: f32::INFINITY, dense: false, step_factor: 1.0, codes, rate }
     }
 
-    /// Makes the latent weights those of the given floats.
-    pub fn set_latent(&mut self, floats: &[f32]) {
-        let channels = floats.chunks(self.shape.inputs * self.shape.taps).zip(&self.units);
-        self.latent = channels.flat_map(|(channel, &unit)| channel.iter().map(move |w| w / unit)).collect();
+    /// Starts again from other floats, perhaps of another shape; the options of the layer stay.
+    pub fn restart(&mut self, shape: CodeShape, floats: &[f32]) {
+        let Self { step_cap, dense, step_factor, .. } = *self;
+        *self = Self { step_cap, dense, step_factor, ..Self::new(self.weight, shape, floats, self.unit) };
+    }
+
+    /// Forgets all weights but those with the given indices, of which the new shape is made.
+    pub fn keep(&mut self, shape: CodeShape, kept: &[usize]) {
+        self.latent = kept.iter().map(|&i| self.latent[i]).collect();
+        self.codes = kept.iter().map(|&i| self.codes[i]).collect();
+        self.shape = shape;
+        self.refit();
     }
 
     /// The step of this layer, in its units, under a global step.
@@ -96,14 +101,13 @@ impl Layer {
 
     /// The weights that other codes of this layer stand for.
     pub fn weights_of(&self, codes: &[i32], global: f32) -> Vec<f32> {
-        let channels = codes.chunks(self.shape.inputs * self.shape.taps).zip(self.scales(global));
-        channels.flat_map(|(codes, scale)| codes.iter().map(move |&code| code as f32 * scale)).collect()
+        let scale = self.scale(global);
+        codes.iter().map(|&code| code as f32 * scale).collect()
     }
 
-    /// Scale of each output channel under a global step.
-    pub fn scales(&self, global: f32) -> impl Iterator<Item = f32> {
-        let step = self.step(global);
-        self.units.iter().map(move |unit| unit * step)
+    /// What a code of one stands for under a global step.
+    pub fn scale(&self, global: f32) -> f32 {
+        self.unit * self.step(global)
     }
 
     /// Turns the gradient of the weights into that of the latent weights, and adds the pull of the rate times
@@ -112,14 +116,9 @@ impl Layer {
         let _timer = profile::timer("rate model");
         let step = self.step(global);
         let price = if self.dense { 0.0 } else { strength * BIT_PRICE * step };
-        let per_channel = self.shape.inputs * self.shape.taps;
-        let costs = self.rate.nonzero_cost().chunks(per_channel);
-        let channels = gradient.chunks_mut(per_channel).zip(self.latent.chunks(per_channel)).zip(costs);
-        for (((gradient, latent), costs), &unit) in channels.zip(&self.units) {
-            for ((gradient, &u), &cost) in gradient.iter_mut().zip(latent).zip(costs) {
-                let slope = if u.abs() < step { cost.max(0.0) } else { self.rate.unit_cost };
-                *gradient = *gradient * unit + price * slope.copysign(u);
-            }
+        for ((gradient, &u), &cost) in gradient.iter_mut().zip(&self.latent).zip(self.rate.nonzero_cost()) {
+            let slope = if u.abs() < step { cost.max(0.0) } else { self.rate.unit_cost };
+            *gradient = *gradient * self.unit + price * slope.copysign(u);
         }
     }
 }
@@ -136,7 +135,7 @@ mod tests {
 
     fn layer() -> Layer {
         let shape = CodeShape { outputs: 2, inputs: 4, taps: 1, width: 1 };
-        Layer::new(ValueId(0), shape, &[0.1, -0.9, 2.2, 0.0, 0.2, -1.8, 4.4, 0.05], vec![1.0, 2.0])
+        Layer::new(ValueId(0), shape, &[0.1, -0.9, 2.2, 0.0, 0.2, -1.8, 4.4, 0.05], 2.0)
     }
 
     #[test]

@@ -55,8 +55,8 @@ pub struct RateModel {
     pub unit_cost: f32,
     /// Bits of the whole layer.
     pub bits: f64,
-    /// Share of zero codes.
-    pub sparsity: f64,
+    /// Number of codes that are not zero.
+    pub nonzero: usize,
 }
 
 impl RateModel {
@@ -90,8 +90,7 @@ impl RateModel {
                 }
             }
         }
-        let sparsity = 1.0 - counts.nonzero as f64 / shape.len().max(1) as f64;
-        Self { nonzero_cost, unit_cost, bits, sparsity }
+        Self { nonzero_cost, unit_cost, bits, nonzero: counts.nonzero as usize }
     }
 
     /// Bits by which a one costs more than a zero at each weight; negative where ones are the rule.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use gaunt_data::{Batch, Dataset};
-use gaunt_graph::{Graph, ValueId};
+use gaunt_graph::{Graph, ValueId, rewrite::Survivors};
 use gaunt_train::{
     Checkpoint, Device, Network, Target, Teacher, evaluate,
     optim::{Algorithm, Optimizer},
@@ -13,7 +13,7 @@ use gaunt_train::{
 use rayon::prelude::*;
 
 use crate::{
-    CompressError, Method, Observer, Options, Snapshot, controller::Controller, options::*, quantizer::Layer,
+    CompressError, Method, Observer, Options, Snapshot, compact, controller::Controller, options::*, quantizer::Layer,
     size::SizeModel, start,
 };
 
@@ -51,12 +51,18 @@ pub struct Metrics {
 pub struct Run<'a> {
     pub(crate) options: &'a Options,
     pub(crate) data: &'a TrainingData,
+    pub(crate) device: Device,
     pub(crate) network: Network,
-    teacher: Network,
+    /// The dense network, which loses nothing.
+    pub(crate) teacher: Network,
     pub(crate) layers: Vec<Layer>,
     /// Trainable parameters that are not quantised while training.
-    others: Vec<ValueId>,
-    optimizer: Optimizer,
+    pub(crate) others: Vec<ValueId>,
+    pub(crate) optimizer: Optimizer,
+    /// Channels of the dense network that are left.
+    pub(crate) survivors: Survivors,
+    /// Those that lived at the last evaluation.
+    pub(crate) living: Survivors,
     controller: Controller,
     pub(crate) size: SizeModel,
     /// Global step of the quantiser.
@@ -99,19 +105,20 @@ impl<'a> Run<'a> {
         let quantised: Vec<ValueId> = layers.iter().map(|layer| layer.weight).collect();
         let others = network.parameters().iter().map(|parameter| parameter.value);
         let others: Vec<ValueId> = others.filter(|value| !quantised.contains(value)).collect();
-        let lengths = layers.iter().map(|layer| layer.latent.len());
-        let lengths: Vec<usize> = lengths.chain(others.iter().map(|&value| network.parameter(value).len())).collect();
-        let algorithm = Algorithm::AdamW { beta1: BETAS.0, beta2: BETAS.1, epsilon: 1e-12 };
+        let optimizer = optimizer(&network, &layers, &others);
         let parameters = graph.parameter_count();
         let start = start::bytes(&options.budget, parameters);
         let mut run = Self {
             options,
             data,
+            device: device.clone(),
             network,
             teacher,
             layers,
             others,
-            optimizer: Optimizer::new(algorithm, lengths),
+            optimizer,
+            survivors: Survivors::default(),
+            living: Survivors::default(),
             controller: Controller::new(&options.budget, parameters, start),
             size: SizeModel { overhead: start::overhead(graph, &options.metadata)?, calibration: 1.0 },
             step_size: 1.0,
@@ -172,6 +179,7 @@ impl<'a> Run<'a> {
         let due = self.step > 0 && self.step.is_multiple_of(self.steps_per_evaluation());
         if due && self.evaluated != Some(self.step) {
             self.evaluate(observer)?;
+            self.compact(observer)?;
         }
         if interrupted || self.last_good.is_none() || self.step.is_multiple_of(SNAPSHOT_STEPS) || due {
             let snapshot = self.snapshot();
@@ -256,9 +264,9 @@ impl<'a> Run<'a> {
                 self.step_size *= factor(bits, wanted);
             }
             Method::Uniform => {
-                let weights: usize = self.layers.iter().map(|layer| layer.codes.len()).sum();
+                let weights = self.original_weights();
                 for layer in &mut self.layers {
-                    let share = wanted * layer.codes.len() as f64 / weights as f64;
+                    let share = wanted * self.teacher.parameter(layer.weight).len() as f64 / weights as f64;
                     layer.step_factor *= factor(layer.rate.bits, share);
                 }
             }
@@ -278,14 +286,9 @@ impl<'a> Run<'a> {
         self.round();
     }
 
-    /// Puts the dense weights back.
-    pub(crate) fn forget_training(&mut self) {
-        for layer in &mut self.layers {
-            layer.set_latent(self.teacher.parameter(layer.weight));
-        }
-        for &value in &self.others {
-            self.network.set_parameter(value, self.teacher.parameter(value));
-        }
+    /// Weights that are compressed, dead or alive.
+    fn original_weights(&self) -> usize {
+        self.layers.iter().map(|layer| self.teacher.parameter(layer.weight).len()).sum()
     }
 
     fn evaluate(&mut self, observer: &mut dyn Observer) -> Result<(), CompressError> {
@@ -295,8 +298,7 @@ impl<'a> Run<'a> {
         let evaluation = evaluate(&mut self.network, &self.data.validation, &self.options.normalization)?;
         let drop = self.dense_accuracy - evaluation.top1;
         let bytes = self.size.bytes(&self.layers);
-        let zeros: f64 = self.layers.iter().map(|layer| layer.rate.sparsity * layer.codes.len() as f64).sum();
-        let weights: usize = self.layers.iter().map(|layer| layer.codes.len()).sum();
+        let nonzero: usize = self.layers.iter().map(|layer| layer.rate.nonzero).sum();
         observer.evaluated(&Metrics {
             step: self.step,
             epoch: self.step as f64 / self.steps_per_epoch() as f64,
@@ -304,7 +306,7 @@ impl<'a> Run<'a> {
             bytes: bytes as u64,
             validation: evaluation.top1,
             drop,
-            sparsity: zeros / weights as f64,
+            sparsity: 1.0 - nonzero as f64 / self.original_weights() as f64,
             global_step: f64::from(self.step_size),
         });
         self.controller.observe(drop);
@@ -368,6 +370,8 @@ impl<'a> Run<'a> {
             checkpoint.insert(format!("layer.{index}.latent"), layer.latent.clone());
             checkpoint.insert(format!("layer.{index}.codes"), layer.codes.clone());
         }
+        checkpoint.insert("run.survivors", compact::to_integers(&self.survivors));
+        checkpoint.insert("run.living", compact::to_integers(&self.living));
         self.network.save(&mut checkpoint);
         self.optimizer.save(&mut checkpoint);
         checkpoint
@@ -402,6 +406,11 @@ impl<'a> Run<'a> {
         if step_factors.len() != self.layers.len() {
             return Err(CompressError::Mismatch("`run.step_factors` has another length".into()));
         }
+        let survivors = compact::from_integers(checkpoint.integers("run.survivors")?)?;
+        if survivors != self.survivors {
+            self.expand(survivors)?;
+        }
+        self.living = compact::from_integers(checkpoint.integers("run.living")?)?;
         self.step = step;
         self.evaluated = evaluated.checked_sub(1);
         self.controller.restore(f64::from_bits(controller));
@@ -423,6 +432,13 @@ impl<'a> Run<'a> {
         self.last_good = Some(checkpoint.clone());
         Ok(())
     }
+}
+
+/// Moments of all that is trained: of the layers' latent weights first.
+pub(crate) fn optimizer(network: &Network, layers: &[Layer], others: &[ValueId]) -> Optimizer {
+    let algorithm = Algorithm::AdamW { beta1: BETAS.0, beta2: BETAS.1, epsilon: 1e-12 };
+    let lengths = layers.iter().map(|layer| layer.latent.len());
+    Optimizer::new(algorithm, lengths.chain(others.iter().map(|&value| network.parameter(value).len())))
 }
 
 /// Entry of the estimated size in the snapshot of the best state.

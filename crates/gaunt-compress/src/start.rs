@@ -38,7 +38,7 @@ pub fn layers(
         let shape = CodeShape::of(tensor.shape());
         let mean = sensitivity.iter().map(|&h| f64::from(h)).sum::<f64>() / sensitivity.len().max(1) as f64;
         let unit = (mean.max(LEAST_SENSITIVITY)).powf(-0.5) as f32;
-        let mut layer = Layer::new(weight, shape, &tensor.to_floats(), vec![unit; shape.outputs]);
+        let mut layer = Layer::new(weight, shape, &tensor.to_floats(), unit);
         let wish = options.overrides.of(&value.name);
         layer.dense = wish.dense;
         if let Some(bits) = wish.floor_bits() {
@@ -62,12 +62,8 @@ pub fn bytes(budget: &Budget, parameters: usize) -> f64 {
 pub fn overhead(graph: &Graph, metadata: &Metadata) -> Result<f64, CompressError> {
     let weights = graph.weights().into_iter().filter_map(|weight| {
         let tensor = graph.value(weight.value).tensor.as_ref()?;
-        // One weight in each channel keeps the channel, its scale and its bias in the file.
         let shape = CodeShape::of(tensor.shape());
-        let mut codes = vec![0; shape.len()];
-        codes.iter_mut().step_by((shape.inputs * shape.taps).max(1)).for_each(|code| *code = 1);
-        let scales = vec![1.0; shape.outputs];
-        Some(CodedWeight { weight: weight.value, codes, scales })
+        Some(CodedWeight { weight: weight.value, codes: diagonal(shape), scales: vec![1.0; shape.outputs] })
     });
     let graph = finish(graph.clone(), weights.collect())?;
     let payload: usize = graph
@@ -82,7 +78,42 @@ pub fn overhead(graph: &Graph, metadata: &Metadata) -> Result<f64, CompressError
     Ok(bytes.saturating_sub(payload) as f64)
 }
 
+/// Few codes that keep all channels in the file, with their scales and biases: no filter is empty, every input is read.
+fn diagonal(shape: CodeShape) -> Vec<i32> {
+    let mut codes = vec![0; shape.len()];
+    let longest = if codes.is_empty() { 0 } else { shape.outputs.max(shape.inputs) };
+    for i in 0..longest {
+        codes[(i % shape.outputs * shape.inputs + i % shape.inputs) * shape.taps] = 1;
+    }
+    codes
+}
+
 /// The bytes of a file.
 pub fn file(graph: Graph, metadata: &Metadata) -> Result<Vec<u8>, FormatError> {
     Model { graph, metadata: metadata.clone() }.to_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use gaunt_graph::{
+        Tensor,
+        rewrite::drop_dead_channels,
+        zoo::{self, Arch},
+    };
+
+    use super::*;
+
+    #[test]
+    fn a_diagonal_keeps_all_channels() {
+        for arch in [Arch::Lenet5, Arch::Resnet20, Arch::MobilenetV2] {
+            let mut graph = zoo::build(arch, 10, [3, 8, 8], 0).unwrap();
+            for weight in graph.weights() {
+                let value = &mut graph.values[weight.value.index()];
+                let shape = value.tensor.as_ref().unwrap().shape().to_vec();
+                value.tensor =
+                    Some(Tensor::from_codes(shape.clone(), diagonal(CodeShape::of(&shape)), vec![1.0]).unwrap());
+            }
+            assert_eq!(drop_dead_channels(&mut graph), 0, "{arch}");
+        }
+    }
 }

@@ -161,6 +161,18 @@ impl Graph {
         self.parameters().map(|(_, tensor)| tensor.len()).sum()
     }
 
+    /// Multiplications of convolutions and linear layers for one image: next to all that a network costs.
+    pub fn multiplications(&self) -> u64 {
+        let size = |id: ValueId| self.value(id).shape.iter().map(|dim| dim.at(1) as u64).product::<u64>();
+        let layers = self.nodes.iter().filter(|node| matches!(node.op, Op::Conv(_) | Op::Linear));
+        let counts = layers.filter_map(|node| {
+            let (&weight, &output) = (node.inputs.get(1)?, node.outputs.first()?);
+            let outputs = self.value(weight).shape.first()?.at(1) as u64;
+            Some(size(output) * (size(weight) / outputs.max(1)))
+        });
+        counts.sum()
+    }
+
     /// Checks what every part of Gaunt takes for granted: ids are in range, each value is made once and before it
     /// is used, shapes follow from the operators' rules, parameters have the shape of their value, names of values
     /// are unique, outputs are made.

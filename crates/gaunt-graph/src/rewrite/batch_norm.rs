@@ -41,13 +41,15 @@ fn fold_at(graph: &Graph, uses: &Uses, norm: usize) -> Option<(usize, usize)> {
 }
 
 /// Batch norm as a factor and an offset for each channel.
-struct Affine {
-    factors: Vec<f64>,
-    offsets: Vec<f64>,
+pub(super) struct Affine {
+    pub(super) factors: Vec<f64>,
+    pub(super) offsets: Vec<f64>,
+    /// What a constant becomes in training, where the batch's mean takes it away.
+    pub(super) betas: Vec<f64>,
 }
 
 impl Affine {
-    fn of(graph: &Graph, norm: usize) -> Option<Self> {
+    pub(super) fn of(graph: &Graph, norm: usize) -> Option<Self> {
         let node = &graph.nodes[norm];
         let Op::BatchNorm { epsilon } = node.op else { return None };
         let floats = |input: usize| Some(graph.value(*node.inputs.get(input)?).tensor.as_ref()?.to_floats());
@@ -57,7 +59,8 @@ impl Affine {
             gamma.iter().zip(deviation).map(|(&gamma, deviation)| f64::from(gamma) / deviation).collect();
         let offsets =
             beta.iter().zip(&mean).zip(&factors).map(|((&b, &m), factor)| f64::from(b) - f64::from(m) * factor);
-        Some(Self { offsets: offsets.collect(), factors })
+        let betas = beta.iter().map(|&beta| f64::from(beta));
+        Some(Self { offsets: offsets.collect(), betas: betas.collect(), factors })
     }
 }
 

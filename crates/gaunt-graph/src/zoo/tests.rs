@@ -55,6 +55,12 @@ fn parameters_are_those_of_the_originals() {
     }
 }
 
+/// By hand: 442,368 in the first layer, 14,155,776 and 12,976,128 and again in the stages, 640 in the last.
+#[test]
+fn multiplications_are_those_of_the_paper() {
+    assert_eq!(build(Arch::Resnet20, 10, INPUT, 0).unwrap().multiplications(), 40_551_040);
+}
+
 /// `tests/data/resnet20-names.txt` lists the floats of a state dict that the original implementation saved.
 #[test]
 fn resnet20_has_the_names_and_shapes_of_its_state_dict() {

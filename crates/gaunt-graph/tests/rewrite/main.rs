@@ -4,7 +4,7 @@ mod naive;
 
 use gaunt_graph::{
     Conv, Data, Dim, Graph, Op, Pool, Reduction, Tensor, Unary, ValueId,
-    rewrite::{drop_dead_channels, fold_batch_norm},
+    rewrite::{DeadChannels, Mode, drop_dead_channels, fold_batch_norm},
     zoo::{self, Arch},
 };
 
@@ -254,6 +254,15 @@ fn dead_channels_go_and_the_function_stays() {
             Net::new(3).conv(4, 1).unary(relu).conv(3, 0).unary(relu).conv(2, 0).unread(4, &[0]).unread(2, &[3]),
             2,
         ),
+        ("batch norm", Net::new(3).conv(4, 1).norm().unary(relu).conv(2, 0).empty(0, &[1]), 1),
+        ("batch norm, padding", Net::new(3).conv(4, 1).norm().conv(2, 1).empty(0, &[1]), 0),
+        ("batch norm, unread", Net::new(3).conv(4, 1).norm().conv(2, 1).unread(2, &[0, 2]), 2),
+        (
+            "a mean takes up a constant",
+            Net::new(3).conv(4, 1).node(Op::Conv(geometry(0, 1)), &[&[2, 4, 3, 3]]).norm().empty(0, &[3]),
+            1,
+        ),
+        ("a bias is made", Net::new(3).conv(4, 1).node(Op::Conv(geometry(0, 1)), &[&[2, 4, 3, 3]]).empty(0, &[3]), 1),
         ("all dead but one for form", Net::new(3).conv(4, 1).unary(relu).conv(2, 0).empty(0, &[0, 1, 2, 3]), 3),
     ];
     for (name, net, removed) in cases {
@@ -290,16 +299,107 @@ fn removal_repeats_until_nothing_is_dead() {
     assert_same("cascade", &before, &after);
 }
 
-#[test]
-fn channels_of_a_residual_sum_stay() {
+/// A block on a trunk of four channels: nodes 0 and 2 write the trunk, 2 and 4 read it.
+fn residual(change: impl Fn(Net) -> Net) -> Graph {
     let mut net = Net::new(4).conv(4, 1).unary(Unary::Relu);
     let trunk = net.x;
-    net = net.conv(4, 1).empty(2, &[1]);
+    net = net.conv(4, 1).biases(0, -0.5).biases(2, 0.0);
     net.x = net.graph.add_node("sum", Op::Binary(gaunt_graph::Binary::Add), &[trunk, net.x]).unwrap();
-    let before = net.conv(2, 1).finish();
+    change(net.conv(2, 1)).finish()
+}
+
+#[test]
+fn channels_of_a_residual_sum_go_together() {
+    let cases = [
+        ("one of two writers", residual(|net| net.empty(2, &[1])), 0),
+        ("the other", residual(|net| net.empty(0, &[1])), 0),
+        ("both writers", residual(|net| net.empty(0, &[1, 2]).empty(2, &[1, 3])), 1),
+        ("one of two readers", residual(|net| net.unread(4, &[0])), 0),
+        ("both readers", residual(|net| net.unread(2, &[0, 3]).unread(4, &[0, 3])), 2),
+        // What a dead channel reads is not read.
+        (
+            "a reader that is dead itself",
+            residual(|net| net.unread(4, &[0]).edit(2, 1, 1, |i, w| if i == 0 { w } else { 0.0 }).empty(2, &[1, 2, 3])),
+            1,
+        ),
+    ];
+    for (name, before, removed) in cases {
+        let mut after = before.clone();
+        assert_eq!(drop_dead_channels(&mut after), removed, "{name}");
+        assert_same(name, &before, &after);
+    }
+}
+
+/// In training, batch norm makes its bias of a constant. Where running statistics say otherwise, only an activation
+/// that makes both the same lets the channel go.
+#[test]
+fn a_constant_goes_in_training_when_both_modes_agree() {
+    let net = |beta: f32, mean: f32| {
+        let net = Net::new(3).conv(4, 1).norm().unary(Unary::Relu).conv(2, 0).empty(0, &[1]).biases(0, 0.5);
+        net.edit(1, 1, 0, |_, _| 1.0).edit(1, 2, 0, move |_, _| beta).edit(1, 3, 0, move |_, _| mean)
+    };
+    let cases = [
+        ("statistics of the constant", net(0.3, 0.5), [1, 1]),
+        ("older statistics", net(0.3, 0.6), [1, 0]),
+        ("nothing behind the activation", net(-2.0, 0.6), [1, 1]),
+        ("nothing in training alone", net(-0.001, 0.4), [1, 0]),
+        (
+            "no bias for the constant",
+            {
+                let mut net = net(0.3, 0.5);
+                net.graph.nodes[3].inputs.pop();
+                net
+            },
+            [1, 0],
+        ),
+    ];
+    for (name, net, removed) in cases {
+        let before = net.finish();
+        for (mode, removed) in [Mode::Inference, Mode::Training].into_iter().zip(removed) {
+            let mut after = before.clone();
+            let dead = DeadChannels::find(&after, mode, |_, _| true);
+            dead.remove(&mut after);
+            assert_eq!(dead.count(), removed, "{name}, {mode:?}");
+            assert_same(name, &before, &after);
+            assert!(mode == Mode::Inference || after.values.len() == before.values.len(), "{name}");
+        }
+    }
+}
+
+#[test]
+fn channels_go_only_where_they_may() {
+    let before = Net::new(3).conv(4, 1).unary(Unary::Relu).conv(3, 1).conv(2, 1).unread(2, &[0, 2]);
+    // The third layer's only reader of channel 1 is one that must stay.
+    let before = before.unread(3, &[1]).finish();
+    let kept = before.nodes[2].outputs[0];
     let mut after = before.clone();
-    assert_eq!(drop_dead_channels(&mut after), 0);
-    assert_same("residual", &before, &after);
+    let dead = DeadChannels::find(&before, Mode::Training, |value, _| value != kept);
+    dead.remove(&mut after);
+    assert_eq!(dead.count(), 2);
+    assert_eq!(dead.survivors().of(before.nodes[1].outputs[0]), Some(&[1, 3][..]));
+    assert_same("allowed", &before, &after);
+    let rest = DeadChannels::find(&after, Mode::Training, |_, _| true);
+    let all = DeadChannels::find(&before, Mode::Training, |_, _| true);
+    assert_eq!(dead.survivors().then(rest.survivors()), *all.survivors());
+}
+
+/// What survives of a parameter is what the smaller graph has, element by element.
+#[test]
+fn selections_say_what_the_smaller_graph_holds() {
+    let net = Net::new(3).conv(4, 1).norm().depthwise(1).norm().conv(3, 0).flatten().linear(2);
+    let before = net.unread(4, &[1]).unread(6, &[4, 5, 6, 7]).finish();
+    let mut after = before.clone();
+    let dead = DeadChannels::find(&before, Mode::Training, |_, _| true);
+    dead.survivors().keep_in(&mut after);
+    after.validate().unwrap();
+    assert_eq!(dead.count(), 1);
+    for selection in dead.survivors().selections(&before) {
+        let [whole, rest] = [&before, &after].map(|graph| graph.value(selection.parameter).tensor.as_ref().unwrap());
+        let (floats, elements) = (whole.to_floats(), selection.elements(whole.shape()));
+        let kept: Vec<f32> = elements.into_iter().map(|element| floats[element]).collect();
+        assert_eq!(kept, rest.to_floats(), "{}", before.value(selection.parameter).name);
+    }
+    assert_eq!(after.parameter_count(), before.parameter_count() - (27 + 1) - 4 - (9 + 1) - 4 - 27);
 }
 
 #[test]
