@@ -10,7 +10,6 @@ use gaunt_train::{
     profile,
     schedule::Schedule,
 };
-use rayon::prelude::*;
 
 use crate::{
     CompressError, Method, Observer, Options, Snapshot, compact, controller::Controller, options::*, quantizer::Layer,
@@ -241,20 +240,20 @@ impl<'a> Run<'a> {
     /// Rounds the latent weights.
     pub(crate) fn round(&mut self) {
         let global = self.step_size;
-        self.layers.par_iter_mut().for_each(|layer| layer.quantize(global));
+        self.layers.iter_mut().for_each(|layer| layer.quantize(global));
     }
 
     /// Gives the network the weights that the codes stand for.
     pub(crate) fn upload(&mut self) {
         for layer in &self.layers {
-            self.network.set_parameter(layer.weight, &layer.weights(self.step_size));
+            layer.write_weights(self.step_size, self.network.parameter_mut(layer.weight));
         }
     }
 
     /// Moves the quantiser's steps towards those at which the file has `target` bytes, by a factor of at most
     /// `limit`.
     fn resize(&mut self, target: f64, limit: f64) {
-        self.layers.par_iter_mut().for_each(Layer::refit);
+        self.layers.iter_mut().for_each(Layer::refit);
         let wanted = self.size.payload_bits(target, &self.layers);
         // Sparse layers lose bits faster than steps grow: the root keeps the loop from swinging.
         let factor = |bits: f64, wanted: f64| (bits / wanted).sqrt().clamp(1.0 / limit, limit) as f32;
@@ -278,7 +277,7 @@ impl<'a> Run<'a> {
         for round in 1..=SOLVE_ROUNDS {
             self.round();
             if round % CALIBRATE_ROUNDS == 0 {
-                self.layers.par_iter_mut().for_each(Layer::refit);
+                self.layers.iter_mut().for_each(Layer::refit);
                 self.size.calibrate(&self.layers);
             }
             self.resize(bytes, 2.0);
@@ -293,7 +292,7 @@ impl<'a> Run<'a> {
 
     fn evaluate(&mut self, observer: &mut dyn Observer) -> Result<(), CompressError> {
         self.quantize();
-        self.layers.par_iter_mut().for_each(Layer::refit);
+        self.layers.iter_mut().for_each(Layer::refit);
         self.size.calibrate(&self.layers);
         let evaluation = evaluate(&mut self.network, &self.data.validation, &self.options.normalization)?;
         let drop = self.dense_accuracy - evaluation.top1;
