@@ -3,7 +3,7 @@
 //! The way of a network through this crate:
 //!
 //! 1. Its sensitivities are measured: the Fisher information of each layer's weights gives the unit in which the layer is quantised.
-//! 2. A joint quantiser rounds all layers with one global step and a dead zone; what is pruned and
+//! 2. A joint quantiser rounds all layers with one global step, by plain rounding; what is pruned and
 //!    how many bits a layer has follow from it.
 //! 3. [`Run::train`] trains the latent weights against the dense network's predictions, pulled by the slope of
 //!    a rate model, while a controller moves the global step so that the estimated file follows the budget. Channels

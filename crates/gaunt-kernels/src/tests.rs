@@ -11,7 +11,9 @@ use crate::{
     lanes::{Isa, LANES},
     max_pool,
     norm::{Extent, Norm},
+    pad_channels,
     pool::{Pool, Pooling},
+    subsample,
     winograd::Tiling,
 };
 
@@ -333,6 +335,8 @@ fn operators() -> Vec<(String, Box<Operator>)> {
             operator(name, Box::new(move |[x, _], _| out(average_pool(x, &pool, pad))));
         }
     }
+    operator("subsample".into(), Box::new(|[x, _], _| out(subsample(x, [2, 3]))));
+    operator("pad_channels".into(), Box::new(|[x, _], _| out(pad_channels(x, 2, 1))));
     operator(
         "global_average".into(),
         Box::new(|[x, _], _| Tensor::<2>::from_dispatch(global_average(x)).unsqueeze_dims(&[2, 3])),

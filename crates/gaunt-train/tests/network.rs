@@ -3,7 +3,7 @@
 mod support;
 
 use gaunt_data::Batch;
-use gaunt_graph::{Binary, Data, Graph, Op, Reduction, Tensor, Unary, ValueId};
+use gaunt_graph::{Binary, Conv, Data, Graph, Op, Reduction, Tensor, Unary, ValueId};
 use gaunt_train::{Device, Network, Role, Target, TrainError};
 use support::{Builder, Numbers, batch, digits_graph};
 
@@ -38,6 +38,30 @@ fn running_statistics_move_as_in_pytorch() {
     network.gradients(&images([-1.0, 0.0, 0.0, 9.0]), &Target::labels(&[0, 1])).unwrap();
     close(network.parameter(mean)[0], 0.425);
     close(network.parameter(variance)[0], 3.16);
+}
+
+/// A bias before a batch norm moves the running mean by itself, gets no gradient, and changes nothing else.
+#[test]
+fn a_bias_before_a_batch_norm_is_in_the_mean_alone() {
+    let train = |bias: f32| {
+        let mut builder = Builder::new(3);
+        let x = builder.input(&[1, 1, 2]);
+        let weight = builder.parameter(&[2, 1, 1, 1], 1.0);
+        let bias = builder.graph.add_parameter("bias", Tensor::full(vec![2], bias));
+        let conv = Conv { kernel: [1; 2], stride: [1; 2], pads: [0; 4], dilation: [1; 2], groups: 1 };
+        let y = builder.node(Op::Conv(conv), &[x, weight, bias]);
+        let y = builder.batch_norm(y, 2);
+        let mean = builder.graph.nodes[1].inputs[3];
+        let y = builder.global_average(y);
+        let y = builder.linear(y, 2, 2);
+        let mut network = builder.network(y);
+        let outcome = network.gradients(&images([1.0, 2.0, 3.0, 5.0]), &Target::labels(&[0, 1])).unwrap();
+        assert_eq!(network.gradient(bias), [0.0; 2]);
+        (outcome, network.gradient(weight).to_vec(), network.parameter(mean).to_vec())
+    };
+    let (without, with) = (train(0.0), train(4.0));
+    assert_eq!((without.0, without.1), (with.0, with.1));
+    without.2.iter().zip(with.2).for_each(|(without, with)| close(with, without + 0.4));
 }
 
 #[test]
