@@ -110,7 +110,74 @@ pub(crate) fn from_integers(mut integers: &[u64]) -> Result<Survivors, CompressE
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use gaunt_data::{Augment, OpenOptions, Source, Split, open_split};
+    use gaunt_graph::zoo::{Arch, build};
+    use gaunt_train::{Checkpoint, CheckpointError, Device};
+
     use super::*;
+    use crate::{Budget, Method, Metrics, Options, Snapshot, TrainingData};
+
+    /// Listens to nobody.
+    struct Deaf;
+
+    impl Observer for Deaf {
+        fn phase(&mut self, _: &str) {}
+        fn stepped(&mut self, _: u64, _: u64, _: f64) {}
+        fn evaluated(&mut self, _: &Metrics) {}
+        fn notice(&mut self, _: &str) {}
+        fn save(&mut self, _: Snapshot, _: &Checkpoint) -> Result<(), CheckpointError> {
+            Ok(())
+        }
+        fn interrupted(&self) -> bool {
+            false
+        }
+    }
+
+    /// Empties every third filter, and what reads it, of a network with batch norm and a residual trunk.
+    #[test]
+    fn logits_and_the_next_codes_stay() {
+        let split = |split| Arc::new(open_split(&Source::Digits, split, &OpenOptions::default()).unwrap());
+        let data = TrainingData { train: split(Split::Train), validation: split(Split::Val) };
+        let options = Options {
+            budget: Budget { ratio: Some(20.0), ..Budget::default() },
+            method: Method::Joint,
+            overrides: Default::default(),
+            epochs: 1,
+            batch: 64,
+            seed: 3,
+            normalization: Source::Digits.default_normalization(1).unwrap(),
+            augment: Augment { pad_crop: 0, flip: false },
+            metadata: Default::default(),
+        };
+        let graph = build(Arch::Resnet20, 10, [1, 8, 8], 0).unwrap();
+        let mut run = Run::new(&graph, &data, &options, &Device::flex(), &mut Deaf).unwrap();
+        run.train(&mut Deaf).unwrap();
+        for layer in &mut run.layers {
+            let CodeShape { inputs, taps, .. } = layer.shape;
+            let weights = layer.latent.iter_mut().enumerate();
+            weights
+                .filter(|(i, _)| i / taps / inputs % 3 == 1 || i / taps % inputs % 3 == 1)
+                .for_each(|(_, u)| *u = 0.0);
+        }
+        run.round();
+        run.upload();
+        let images = data.validation.batches(32, &options.normalization).unwrap().next().unwrap().images;
+        let before = run.network.logits(&images, 32).unwrap();
+        let dead = DeadChannels::find(&run.network.to_graph(), Mode::Training, |_, _| true);
+        run.living = dead.survivors().clone();
+        run.compact(&mut Deaf).unwrap();
+        assert!(run.survivors == *dead.survivors() && dead.count() > 100, "{} channels are dead", dead.count());
+        let after = run.network.logits(&images, 32).unwrap();
+        let codes: Vec<Vec<i32>> = run.layers.iter().map(|layer| layer.codes.clone()).collect();
+        run.round();
+        assert!(run.layers.iter().zip(codes).all(|(layer, codes)| layer.codes == codes));
+        let size = before.iter().fold(0.0f32, |size, logit| size.max(logit.abs()));
+        for (after, before) in after.iter().zip(&before) {
+            assert!((after - before).abs() <= 1e-5 * size, "{after} instead of {before}");
+        }
+    }
 
     #[test]
     fn survivors_come_back_from_a_checkpoint() {
