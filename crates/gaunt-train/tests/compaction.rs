@@ -123,7 +123,7 @@ impl Run {
     }
 
     fn step(&mut self, seed: u64) {
-        let batch = batch(&mut Numbers::new(seed), 8, [3, 8, 8], 10);
+        let batch = batch(&mut Numbers::new(seed), 48, [3, 8, 8], 10);
         self.network.gradients(&batch, &Target::labels(&batch.labels)).unwrap();
         self.optimizer.begin_step();
         let (optimizer, emptied) = (&mut self.optimizer, &self.emptied);
