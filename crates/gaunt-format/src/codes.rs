@@ -3,7 +3,9 @@
 use alloc::vec::Vec;
 
 use crate::{
+    FormatError,
     code_model::{CodeModel, Dims},
+    limits,
     plan::Plan,
     range::{Decoder, Discard, Encoder},
 };
@@ -71,6 +73,15 @@ pub fn encode_codes(codes: &[i32], shape: &[usize]) -> Vec<u8> {
     let mut coder = Encoder::new();
     write(&mut coder, codes, shape);
     coder.finish()
+}
+
+/// The codes that [`encode_codes`] made `bytes` of.
+///
+/// # Errors
+/// If the bytes end early, or the shape claims more than they can hold.
+pub fn decode_codes(bytes: &[u8], shape: &[usize]) -> Result<Vec<i32>, FormatError> {
+    limits::elements(shape, bytes.len())?;
+    read(&mut Decoder::new(bytes), shape).ok_or(FormatError::Truncated { place: "the codes" })
 }
 
 /// The coder as a judge: what each choice for the next code would cost, for rate-distortion optimised quantisation

@@ -52,7 +52,7 @@ mod tensor;
 mod text;
 mod wire;
 
-pub use codes::{CostModel, encode_codes};
+pub use codes::{CostModel, decode_codes, encode_codes};
 pub use container::{Layout, Model, VERSION};
 pub use error::FormatError;
 pub use limits::Limits;

@@ -10,7 +10,7 @@ use gaunt_graph::{Data, Tensor, log_scale, nearest_log_scale};
 use crate::{
     FormatError, codes,
     half::{exact_half, float_of},
-    limits::{ELEMENTS_PER_BYTE, FREE_ELEMENTS},
+    limits,
     range::{Coder, Decoder, Encoder, code_plain},
     wire::{Reader, Writer},
 };
@@ -55,11 +55,7 @@ pub(crate) fn write(tensor: &Tensor) -> Vec<u8> {
 
 /// Reads the data of a tensor of a known shape.
 pub(crate) fn read(bytes: &[u8], shape: Vec<usize>) -> Result<Tensor, FormatError> {
-    let count = shape.iter().try_fold(1usize, |count, &size| count.checked_mul(size));
-    let limit = bytes.len().saturating_mul(ELEMENTS_PER_BYTE).saturating_add(FREE_ELEMENTS);
-    let count = count.filter(|&count| count <= limit && shape.iter().all(|&size| size <= limit)).ok_or_else(|| {
-        FormatError::invalid(PLACE, format!("shape {shape:?} cannot come from {} bytes", bytes.len()))
-    })?;
+    let count = limits::elements(&shape, bytes.len())?;
     let mut input = Reader::new(bytes, PLACE);
     let kind = input.byte()?;
     if kind == FLOATS || kind == HALVES {
