@@ -84,5 +84,5 @@ fn parse_npy(bytes: &[u8]) -> Option<(Vec<i32>, Vec<usize>)> {
     let plain = header.contains("'<i4'") && header.contains("'fortran_order': False");
     let codes: Vec<i32> =
         data.chunks_exact(4).map(|code| i32::from_le_bytes([code[0], code[1], code[2], code[3]])).collect();
-    (plain && codes.len() == shape.iter().product()).then_some((codes, shape))
+    (plain && codes.len() == shape.iter().product::<usize>()).then_some((codes, shape))
 }

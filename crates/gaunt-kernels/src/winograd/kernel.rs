@@ -54,11 +54,11 @@ impl Rows {
 
     fn taps(&self, w: &[f32], row: usize, first: usize) -> Taps {
         let mut taps = [[0.0; LANES]; TAPS];
-        for lane in 0..LANES.min(self.depth - first) {
-            let kernel = row * self.row_step + (first + lane) * self.term_step;
-            for (tap, &weight) in w[kernel * TAPS..][..TAPS].iter().enumerate() {
-                taps[if self.turned { TAPS - 1 - tap } else { tap }][lane] = weight;
-            }
+        let kernel = |lane: usize| (row * self.row_step + (first + lane) * self.term_step) * TAPS;
+        for (tap, weights) in taps.iter_mut().enumerate() {
+            let tap = if self.turned { TAPS - 1 - tap } else { tap };
+            let present = weights.iter_mut().enumerate().take(self.depth - first);
+            present.for_each(|(lane, weight)| *weight = w[kernel(lane) + tap]);
         }
         taps
     }

@@ -114,11 +114,11 @@ unsafe fn load_tile<L: Lanes>(plane: *const f32, size: [usize; 2], first: [isize
     // SAFETY: as promised by the caller; only pixels of the plane are read.
     unsafe {
         let mut tile = [[L::zero(); MOST]; MOST];
-        for row in 0..count {
-            for column in 0..count {
+        for (row, pixels) in tile.iter_mut().enumerate().take(count) {
+            for (column, pixel) in pixels.iter_mut().enumerate().take(count) {
                 let [y, x] = [first[0] + row as isize, first[1] + column as isize];
                 if whole || (0..size[0] as isize).contains(&y) && (0..size[1] as isize).contains(&x) {
-                    tile[row][column] = L::load(corner.wrapping_add((row * size[1] + column) * LANES));
+                    *pixel = L::load(corner.wrapping_add((row * size[1] + column) * LANES));
                 }
             }
         }
