@@ -47,13 +47,22 @@ const FINER: f32 = 0.85;
 const FINER_ROUNDS: usize = 8;
 
 impl Run<'_> {
-    /// Makes the final graph of the trained codes. If it loses more than the budget allows, it is made again without
-    /// refinement, from the best state seen during training, and with ever finer steps.
+    /// Makes the final graph of the trained codes, refined and, where size is the budget or the budget is missed, as they are:
+    /// training has fitted the network to its codes, so that a refinement often costs more than it saves. If both lose
+    /// more than the budget allows, it is made again from the best state seen during training, and with ever finer steps.
     ///
     /// # Errors
     /// If the network cannot be run or written.
     pub fn finish(mut self, observer: &mut dyn Observer) -> Result<Outcome, CompressError> {
+        let step_size = self.step_size;
         let mut outcome = self.candidate(REFINEMENT, observer)?;
+        if !outcome.holds || self.options.budget.bytes(self.parameters).is_some() {
+            self.step_size = step_size;
+            let plain = self.candidate(0.0, observer)?;
+            if (plain.holds, plain.after_tuning) > (outcome.holds, outcome.after_tuning) {
+                outcome = plain;
+            }
+        }
         if !outcome.holds && self.options.budget.max_drop.is_some() {
             outcome = self.retreat(outcome, observer)?;
         }
@@ -65,8 +74,8 @@ impl Run<'_> {
     /// Looks for an outcome that keeps the budget, near the one that does not; gives that back if there is none.
     fn retreat(&mut self, first: Outcome, observer: &mut dyn Observer) -> Result<Outcome, CompressError> {
         observer.notice("the last state is over budget: looking back for one that is not");
-        let mut outcome = self.candidate(0.0, observer)?;
-        if let (false, Some((_, best))) = (outcome.holds, self.best.take()) {
+        let mut outcome = first.clone();
+        if let Some((_, best)) = self.best.take() {
             self.restore(&best)?;
             outcome = self.candidate(0.0, observer)?;
         }
@@ -123,6 +132,10 @@ impl Run<'_> {
             (finer, coarser) = (coarser, coarser * WIDER);
         }
         if coarser == 1.0 {
+            if self.options.epochs > 0 {
+                // The network has been trained to these steps: others, even finer ones, round it to codes that it does not know.
+                return Ok(1.0);
+            }
             finer = 1.0 / WIDER;
         }
         for _ in 0..FIT_ROUNDS {
