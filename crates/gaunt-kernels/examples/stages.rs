@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! cargo run --release -p gaunt-kernels --example stages
+//! cargo run --release -p gaunt-kernels --example stages -- 64    # those of so many channels
 //! ```
 //!
 //! The rate counts the products of all three passes of the convolutions, as if there were no padding, over the time of

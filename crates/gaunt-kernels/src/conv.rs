@@ -2,9 +2,9 @@
 //!
 //! Maps are `[B, C, H, W, 16]`: sixteen images lie side by side, so that a pixel of a channel is one vector and every
 //! operation is vertical. One tap is a matrix product of its own ([`one_tap`]), and three by three taps are
-//! transformed ([`winograd`]) where that saves products. In the direct way, forward and input gradient are the same [`gather`](crate::gather) with the kernel turned; the
-//! weight gradient is a [`correlation`](crate::correlation). Tasks and orders of summation are fixed, so any number of
-//! threads gives the same bits.
+//! transformed ([`winograd`]) where that saves products. In the direct way, forward and input gradient are the same
+//! [`gather`](crate::gather) with the kernel turned; the weight gradient is a [`correlation`](crate::correlation). Tasks
+//! and orders of summation are fixed, so any number of threads gives the same bits.
 
 use crate::{
     buffer::Buffer,
@@ -40,13 +40,31 @@ impl Kernel {
     }
 }
 
+/// How a convolution is computed; its shape alone decides, and all three passes go the same way.
+enum Way {
+    /// One tap at every pixel of planes of this size.
+    OneTap {
+        plane: usize,
+    },
+    Transformed(Tiling),
+    Direct,
+}
+
+impl Way {
+    fn of(g: &ConvGeometry, kernel: Kernel, input: [usize; 2]) -> Self {
+        if one_tap::applies(g, kernel) {
+            return Self::OneTap { plane: input[0] * input[1] };
+        }
+        Tiling::new(g, kernel, input).map_or(Self::Direct, Self::Transformed)
+    }
+}
+
 /// `y = x * w`: `x [B, C, H, W, 16]` in planes of `input` pixels.
 pub(crate) fn forward(isa: Isa, x: &[f32], w: &[f32], g: &ConvGeometry, kernel: Kernel, input: [usize; 2]) -> Buffer {
-    if one_tap::applies(g, kernel) {
-        return one_tap::forward(isa, x, w, kernel, input[0] * input[1]);
-    }
-    if let Some(tiling) = Tiling::new(g, kernel, input) {
-        return winograd::forward(isa, &tiling, x, w, kernel);
+    match Way::of(g, kernel, input) {
+        Way::OneTap { plane } => return one_tap::forward(isa, x, w, kernel, plane),
+        Way::Transformed(tiling) => return winograd::forward(isa, &tiling, x, w, kernel),
+        Way::Direct => {}
     }
     let [height, width] = g.output_size(input, kernel.size);
     let (outputs, taps) = (kernel.outputs / g.groups, kernel.taps());
@@ -73,11 +91,10 @@ pub(crate) fn input_gradient(
     kernel: Kernel,
     input: [usize; 2],
 ) -> Buffer {
-    if one_tap::applies(g, kernel) {
-        return one_tap::input_gradient(isa, dy, w, kernel, input[0] * input[1]);
-    }
-    if let Some(tiling) = Tiling::new(g, kernel, input) {
-        return winograd::input_gradient(isa, &tiling, dy, w, kernel);
+    match Way::of(g, kernel, input) {
+        Way::OneTap { plane } => return one_tap::input_gradient(isa, dy, w, kernel, plane),
+        Way::Transformed(tiling) => return winograd::input_gradient(isa, &tiling, dy, w, kernel),
+        Way::Direct => {}
     }
     let [height, width] = g.output_size(input, kernel.size);
     let (outputs, taps) = (kernel.outputs / g.groups, kernel.taps());
@@ -105,11 +122,9 @@ pub(crate) fn weight_gradient(
     kernel: Kernel,
     input: [usize; 2],
 ) -> Vec<f32> {
-    if one_tap::applies(g, kernel) {
-        return one_tap::weight_gradient(isa, x, dy, kernel, input[0] * input[1]);
+    match Way::of(g, kernel, input) {
+        Way::OneTap { plane } => one_tap::weight_gradient(isa, x, dy, kernel, plane),
+        Way::Transformed(tiling) => winograd::weight_gradient(isa, &tiling, x, dy, kernel),
+        Way::Direct => Correlation::new(x, dy, g, kernel, input).run(isa),
     }
-    if let Some(tiling) = Tiling::new(g, kernel, input) {
-        return winograd::weight_gradient(isa, &tiling, x, dy, kernel);
-    }
-    Correlation::new(x, dy, g, kernel, input).run(isa)
 }

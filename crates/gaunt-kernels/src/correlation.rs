@@ -9,13 +9,9 @@ use rayon::prelude::*;
 use crate::{
     conv::Kernel,
     geometry::{ConvGeometry, slices},
-    lanes::{Isa, LANES, Lanes, dispatch, numbers},
+    lanes::{COLUMNS, Isa, LANES, Lanes, ROWS, dispatch, numbers, with_constant},
 };
 
-/// Output channels that are summed together at most.
-const OUTPUTS: usize = 6;
-/// Input channels that are summed together; fewer where that divides them evenly.
-const INPUTS: usize = 4;
 /// Sums that a single pair of channels is cut into.
 const PARTS: usize = 4;
 /// Pixels that a sweep should have to be worth fetching and putting back the sums.
@@ -128,10 +124,10 @@ impl<'a> Correlation<'a> {
     /// Parts of the batch come one after the other, so that their sums are added in order.
     fn tasks(&self, blocks: usize) -> Vec<Task> {
         let (outputs, inputs) = (self.kernel.outputs / self.groups, self.kernel.inputs);
-        let width = inputs.div_ceil(inputs.div_ceil(INPUTS).max(1));
+        let width = inputs.div_ceil(inputs.div_ceil(COLUMNS).max(1));
         let mut whole = Vec::new();
         for group in 0..self.groups {
-            for panel in slices(outputs, outputs.div_ceil(OUTPUTS)) {
+            for panel in slices(outputs, outputs.div_ceil(ROWS)) {
                 whole.extend((0..inputs).step_by(width).map(|input| Task {
                     output: group * outputs + panel.start,
                     outputs: panel.len(),
@@ -158,16 +154,7 @@ impl<'a> Correlation<'a> {
 #[inline(always)]
 unsafe fn correlate<L: Lanes>(correlation: &Correlation, task: Task) -> Vec<f32> {
     // SAFETY: as promised by the caller.
-    unsafe {
-        match task.outputs {
-            1 => correlate_outputs::<L, 1>(correlation, task),
-            2 => correlate_outputs::<L, 2>(correlation, task),
-            3 => correlate_outputs::<L, 3>(correlation, task),
-            4 => correlate_outputs::<L, 4>(correlation, task),
-            5 => correlate_outputs::<L, 5>(correlation, task),
-            _ => correlate_outputs::<L, OUTPUTS>(correlation, task),
-        }
-    }
+    unsafe { with_constant!(rows task.outputs, O => correlate_outputs::<L, O>(correlation, task)) }
 }
 
 /// # Safety
@@ -183,12 +170,7 @@ unsafe fn correlate_outputs<L: Lanes, const O: usize>(correlation: &Correlation,
         let pitch = task.inputs * taps;
         // SAFETY: as promised by the caller.
         unsafe {
-            match inputs {
-                1 => correlate_block::<L, O, 1>(correlation, task, input, sums, pitch),
-                2 => correlate_block::<L, O, 2>(correlation, task, input, sums, pitch),
-                3 => correlate_block::<L, O, 3>(correlation, task, input, sums, pitch),
-                _ => correlate_block::<L, O, 4>(correlation, task, input, sums, pitch),
-            }
+            with_constant!(columns inputs, I => correlate_block::<L, O, I>(correlation, task, input, sums, pitch));
         }
         first += inputs;
     }

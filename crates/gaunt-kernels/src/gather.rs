@@ -11,13 +11,9 @@ use rayon::prelude::*;
 use crate::{
     buffer::Buffer,
     geometry::{Run, Tap, slices},
-    lanes::{Isa, LANES, Lanes, dispatch},
+    lanes::{COLUMNS, Isa, LANES, Lanes, ROWS, dispatch, with_constant},
 };
 
-/// Target channels that are summed together at most.
-const CHANNELS: usize = 6;
-/// Blocks of images that serve as columns where rows are short.
-const BLOCKS: usize = 4;
 /// Runs are short if none is longer than this.
 const SHORT: usize = 2;
 /// Bytes of source rows that should stay in the second-level cache while all channels of a task pass over them.
@@ -40,7 +36,7 @@ pub(crate) struct Gather {
     pub taps: usize,
 }
 
-/// Up to [`CHANNELS`] target channels of a group.
+/// Up to [`ROWS`] target channels of a group.
 struct Panel {
     /// Their first source channel.
     source: usize,
@@ -79,7 +75,7 @@ impl Gather {
     fn panels(&self, weight: impl Fn(usize, usize, usize, usize) -> f32) -> Vec<Panel> {
         let mut panels = Vec::new();
         for group in 0..self.groups {
-            for panel in slices(self.targets, self.targets.div_ceil(CHANNELS)) {
+            for panel in slices(self.targets, self.targets.div_ceil(ROWS)) {
                 let channels = panel.len();
                 let mut weights = Vec::with_capacity(channels * self.sources * self.taps);
                 for (source, tap) in (0..self.sources).flat_map(|source| (0..self.taps).map(move |tap| (source, tap))) {
@@ -101,7 +97,7 @@ impl Gather {
     /// Blocks of images that a task computes side by side.
     fn columns(&self, blocks: usize) -> usize {
         let short = self.runs.iter().all(|run| run.count <= SHORT);
-        if short { blocks.div_ceil(blocks.div_ceil(BLOCKS).max(1)).max(1) } else { 1 }
+        if short { blocks.div_ceil(blocks.div_ceil(COLUMNS).max(1)).max(1) } else { 1 }
     }
 
     fn tasks<'a>(
@@ -143,14 +139,9 @@ unsafe fn gather_task<L: Lanes>(gather: &Gather, bands: &[&[Run]], task: &mut Ta
             for run in *band {
                 // SAFETY: the panel's channels begin at `first` in the task's targets.
                 unsafe {
-                    match panel.channels {
-                        1 => gather_run::<L, 1>(gather, run, panel, first, task.sources, &mut task.targets),
-                        2 => gather_run::<L, 2>(gather, run, panel, first, task.sources, &mut task.targets),
-                        3 => gather_run::<L, 3>(gather, run, panel, first, task.sources, &mut task.targets),
-                        4 => gather_run::<L, 4>(gather, run, panel, first, task.sources, &mut task.targets),
-                        5 => gather_run::<L, 5>(gather, run, panel, first, task.sources, &mut task.targets),
-                        _ => gather_run::<L, CHANNELS>(gather, run, panel, first, task.sources, &mut task.targets),
-                    }
+                    with_constant!(rows panel.channels, C => {
+                        gather_run::<L, C>(gather, run, panel, first, task.sources, &mut task.targets)
+                    });
                 }
             }
             first += panel.channels;
@@ -210,12 +201,9 @@ unsafe fn gather_columns<L: Lanes, const C: usize>(
         let columns = L::columns(C).min(count - first);
         // SAFETY: as promised by the caller.
         unsafe {
-            match columns {
-                1 => gather_block::<L, C, 1>(gather, taps, weights, std::array::from_fn(|i| at(first + i))),
-                2 => gather_block::<L, C, 2>(gather, taps, weights, std::array::from_fn(|i| at(first + i))),
-                3 => gather_block::<L, C, 3>(gather, taps, weights, std::array::from_fn(|i| at(first + i))),
-                _ => gather_block::<L, C, 4>(gather, taps, weights, std::array::from_fn(|i| at(first + i))),
-            }
+            with_constant!(columns columns, P => {
+                gather_block::<L, C, P>(gather, taps, weights, std::array::from_fn(|i| at(first + i)))
+            });
         }
         first += columns;
     }

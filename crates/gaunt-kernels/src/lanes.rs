@@ -50,8 +50,34 @@ pub unsafe trait Lanes: Copy {
     }
 }
 
+/// The most rows of sums that kernels compute together.
+pub(crate) const ROWS: usize = 6;
 /// The most columns of sums, vectors each, that kernels compute together.
 pub(crate) const COLUMNS: usize = 4;
+
+/// Evaluates an expression in which a count of rows or columns is a constant, so that its sums can stay in registers:
+/// `with_constant!(rows count, R => call::<R>())`.
+macro_rules! with_constant {
+    (rows $count:expr, $name:ident => $call:expr) => {
+        with_constant!(@ $count, [1 2 3 4 5], $crate::lanes::ROWS, $name => $call)
+    };
+    (columns $count:expr, $name:ident => $call:expr) => {
+        with_constant!(@ $count, [1 2 3], $crate::lanes::COLUMNS, $name => $call)
+    };
+    (@ $count:expr, [$($value:literal)*], $most:expr, $name:ident => $call:expr) => {
+        match $count {
+            $($value => {
+                const $name: usize = $value;
+                $call
+            })*
+            _ => {
+                const $name: usize = $most;
+                $call
+            }
+        }
+    };
+}
+pub(crate) use with_constant;
 
 /// A vector as numbers.
 ///

@@ -2,11 +2,9 @@
 
 use crate::{
     geometry::slices,
-    lanes::{Isa, LANES, Lanes, dispatch},
+    lanes::{Isa, LANES, Lanes, ROWS, dispatch, with_constant},
 };
 
-/// Rows that are summed together.
-const ROWS: usize = 6;
 /// Terms that are summed before the next row is taken: a column of them leaves room in the nearest cache.
 const DEPTH: usize = 256;
 
@@ -95,12 +93,7 @@ unsafe fn all_columns<L: Lanes>(product: &Product, operands: Operands) {
         // SAFETY: as promised by the caller; the columns are among the product's.
         unsafe {
             let operands = operands.at(product, 0, first);
-            match columns {
-                1 => some_columns::<L, 1>(product, operands),
-                2 => some_columns::<L, 2>(product, operands),
-                3 => some_columns::<L, 3>(product, operands),
-                _ => some_columns::<L, 4>(product, operands),
-            }
+            with_constant!(columns columns, P => some_columns::<L, P>(product, operands));
         }
         first += columns;
     }
@@ -116,14 +109,7 @@ unsafe fn some_columns<L: Lanes, const P: usize>(product: &Product, operands: Op
         // SAFETY: as promised by the caller; the panel's rows are among the product's.
         unsafe {
             let operands = operands.at(product, rows.start, 0);
-            match rows.len() {
-                1 => block::<L, 1, P>(product, operands),
-                2 => block::<L, 2, P>(product, operands),
-                3 => block::<L, 3, P>(product, operands),
-                4 => block::<L, 4, P>(product, operands),
-                5 => block::<L, 5, P>(product, operands),
-                _ => block::<L, ROWS, P>(product, operands),
-            }
+            with_constant!(rows rows.len(), R => block::<L, R, P>(product, operands));
         }
     }
 }
