@@ -8,14 +8,14 @@
 
 use std::{sync::Arc, time::Instant};
 
-use gaunt_compress::{Budget, Method, Metrics, Observer, Options, Overrides, Run, Snapshot, TrainingData};
+use gaunt_compress::{Budget, Method, Observer, Options, Overrides, Run, TrainingData};
 use gaunt_data::{Augment, Dataset, Normalization};
 use gaunt_format::Metadata;
 use gaunt_graph::{
     Graph, Tensor,
     zoo::{Arch, build},
 };
-use gaunt_train::{Checkpoint, CheckpointError, Device};
+use gaunt_train::Device;
 
 const BATCH: usize = 128;
 
@@ -35,19 +35,11 @@ impl Clock {
 }
 
 impl Observer for Clock {
-    fn phase(&mut self, _: &str) {}
     fn stepped(&mut self, _: u64, _: u64, _: f64) {
         self.tick();
     }
-    fn evaluated(&mut self, _: &Metrics) {}
     fn notice(&mut self, text: &str) {
         println!("{text}");
-    }
-    fn save(&mut self, _: Snapshot, _: &Checkpoint) -> Result<(), CheckpointError> {
-        Ok(())
-    }
-    fn interrupted(&self) -> bool {
-        false
     }
 }
 

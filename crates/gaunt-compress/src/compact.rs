@@ -114,26 +114,15 @@ mod tests {
 
     use gaunt_data::{Augment, OpenOptions, Source, Split, open_split};
     use gaunt_graph::zoo::{Arch, build};
-    use gaunt_train::{Checkpoint, CheckpointError, Device};
+    use gaunt_train::Device;
 
     use super::*;
-    use crate::{Budget, Method, Metrics, Options, Snapshot, TrainingData};
+    use crate::{Budget, Method, Options, TrainingData};
 
     /// Listens to nobody.
     struct Deaf;
 
-    impl Observer for Deaf {
-        fn phase(&mut self, _: &str) {}
-        fn stepped(&mut self, _: u64, _: u64, _: f64) {}
-        fn evaluated(&mut self, _: &Metrics) {}
-        fn notice(&mut self, _: &str) {}
-        fn save(&mut self, _: Snapshot, _: &Checkpoint) -> Result<(), CheckpointError> {
-            Ok(())
-        }
-        fn interrupted(&self) -> bool {
-            false
-        }
-    }
+    impl Observer for Deaf {}
 
     /// Empties every third filter, and what reads it, of a network with batch norm and a residual trunk.
     #[test]

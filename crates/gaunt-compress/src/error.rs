@@ -62,21 +62,34 @@ pub enum Snapshot {
     Best,
 }
 
-/// Who is told how a compression goes, keeps its snapshots and may stop it.
+/// Who is told how a compression goes, keeps its snapshots and may stop it. What is not implemented is ignored.
 pub trait Observer {
     /// A phase without steps begins.
-    fn phase(&mut self, name: &str);
+    fn phase(&mut self, name: &str) {
+        let _ = name;
+    }
     /// A step of training is done.
-    fn stepped(&mut self, done: u64, total: u64, loss: f64);
+    fn stepped(&mut self, done: u64, total: u64, loss: f64) {
+        let _ = (done, total, loss);
+    }
     /// An evaluation is done.
-    fn evaluated(&mut self, metrics: &Metrics);
+    fn evaluated(&mut self, metrics: &Metrics) {
+        let _ = metrics;
+    }
     /// Something happened that the user should know.
-    fn notice(&mut self, text: &str);
+    fn notice(&mut self, text: &str) {
+        let _ = text;
+    }
     /// Keeps a snapshot.
     ///
     /// # Errors
     /// If it cannot be kept.
-    fn save(&mut self, which: Snapshot, checkpoint: &Checkpoint) -> Result<(), CheckpointError>;
+    fn save(&mut self, which: Snapshot, checkpoint: &Checkpoint) -> Result<(), CheckpointError> {
+        let _ = (which, checkpoint);
+        Ok(())
+    }
     /// Whether the run should save its state and stop.
-    fn interrupted(&self) -> bool;
+    fn interrupted(&self) -> bool {
+        false
+    }
 }

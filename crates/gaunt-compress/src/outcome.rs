@@ -182,10 +182,8 @@ impl Run<'_> {
 
     /// The graph of these codes, with statistics measured for them, and the bytes of its file.
     fn measured_graph(&mut self, coded: Vec<CodedWeight>) -> Result<(Graph, usize), CompressError> {
-        let layers = self.layers.iter().zip(&coded);
-        let weights = layers.map(|(layer, coded)| (layer.weight, layer.weights_of(&coded.codes, self.step_size)));
-        for (weight, floats) in weights.collect::<Vec<_>>() {
-            self.network.set_parameter(weight, &floats);
+        for (layer, coded) in self.layers.iter().zip(&coded) {
+            layer.write_weights(&coded.codes, self.step_size, self.network.parameter_mut(layer.weight));
         }
         self.measure_statistics()?;
         let graph = finish(self.network.to_graph(), coded)?;

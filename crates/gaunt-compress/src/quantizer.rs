@@ -100,18 +100,12 @@ impl Layer {
         });
     }
 
-    /// Writes the weights that the layer's codes stand for.
-    pub fn write_weights(&self, global: f32, weights: &mut [f32]) {
+    /// Writes the weights that codes of this layer stand for.
+    pub fn write_weights(&self, codes: &[i32], global: f32, weights: &mut [f32]) {
         let scale = self.scale(global);
-        weights.par_chunks_mut(CHUNK).zip(self.codes.par_chunks(CHUNK)).for_each(|(weights, codes)| {
+        weights.par_chunks_mut(CHUNK).zip(codes.par_chunks(CHUNK)).for_each(|(weights, codes)| {
             weights.iter_mut().zip(codes).for_each(|(weight, &code)| *weight = code as f32 * scale);
         });
-    }
-
-    /// The weights that other codes of this layer stand for.
-    pub fn weights_of(&self, codes: &[i32], global: f32) -> Vec<f32> {
-        let scale = self.scale(global);
-        codes.iter().map(|&code| code as f32 * scale).collect()
     }
 
     /// What a code of one stands for under a global step.
@@ -171,7 +165,7 @@ mod tests {
         let mut layer = layer();
         layer.quantize(0.01);
         let mut weights = [0.0; 8];
-        layer.write_weights(0.01, &mut weights);
+        layer.write_weights(&layer.codes, 0.01, &mut weights);
         for (w, expected) in weights.iter().zip([0.1, -0.9, 2.2, 0.0, 0.2, -1.8, 4.4, 0.05f32]) {
             assert!((w - expected).abs() <= 0.011, "{w} for {expected}");
         }

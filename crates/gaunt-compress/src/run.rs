@@ -246,7 +246,7 @@ impl<'a> Run<'a> {
     /// Gives the network the weights that the codes stand for.
     pub(crate) fn upload(&mut self) {
         for layer in &self.layers {
-            layer.write_weights(self.step_size, self.network.parameter_mut(layer.weight));
+            layer.write_weights(&layer.codes, self.step_size, self.network.parameter_mut(layer.weight));
         }
     }
 

@@ -23,8 +23,6 @@ struct Recorder {
 }
 
 impl Observer for Recorder {
-    fn phase(&mut self, _: &str) {}
-    fn stepped(&mut self, _: u64, _: u64, _: f64) {}
     fn evaluated(&mut self, metrics: &Metrics) {
         assert!((0.0..=1.0).contains(&metrics.sparsity), "{metrics:?}");
     }

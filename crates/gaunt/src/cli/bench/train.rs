@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use anyhow::{Result, ensure};
-use gaunt_compress::{Budget, ByteSize, Method, Metrics, Observer, Options, Overrides, Run, Snapshot, TrainingData};
+use gaunt_compress::{Budget, ByteSize, Method, Observer, Options, Overrides, Run, TrainingData};
 use gaunt_data::{Augment, Batch, Dataset, Normalization};
 use gaunt_format::Metadata;
 use gaunt_graph::{Graph, zoo};
 use gaunt_train::{
-    Checkpoint, CheckpointError, Device, Distillation, Network, Step,
+    Device, Distillation, Network, Step,
     optim::{Algorithm, Optimizer},
 };
 use rand::{Rng, SeedableRng, rngs::ChaCha8Rng};
@@ -150,17 +150,8 @@ fn compressing_steps(args: &BenchTrain, graph: &Graph, device: &Device) -> Resul
 }
 
 impl Observer for Clock {
-    fn phase(&mut self, _: &str) {}
     fn stepped(&mut self, _: u64, _: u64, _: f64) {
         self.tick();
-    }
-    fn evaluated(&mut self, _: &Metrics) {}
-    fn notice(&mut self, _: &str) {}
-    fn save(&mut self, _: Snapshot, _: &Checkpoint) -> Result<(), CheckpointError> {
-        Ok(())
-    }
-    fn interrupted(&self) -> bool {
-        false
     }
 }
 
