@@ -1,6 +1,7 @@
 //! The integer codes of a file as NumPy arrays, for other coders to try themselves on.
 //!
-//! `codes dump FILE.gaunt DIR` writes one `.npy` per coded tensor; `codes bench DIR` says what this crate makes of those in `DIR`.
+//! `codes dump FILE.gaunt DIR` writes one `.npy` per coded tensor; `codes bench DIR` says what this crate makes of those in `DIR`;
+//! with `VERBOSE` in the environment, of each.
 
 use std::{error::Error, fs, path::Path, time::Instant};
 
