@@ -11,7 +11,9 @@ pub struct Augment {
     /// Pad every side with this many black pixels, then crop to the former size at a random place: the image moves
     /// by up to this many pixels each way. 0 leaves it where it is.
     pub pad_crop: usize,
-    /// Mirror left and right half of the time.
+    /// Mirror left and right every other epoch. Half of the images begin mirrored; as each is seen both ways in any two
+    /// epochs, a short training sees more than with mirrors drawn anew (Jordan, *94% on CIFAR-10 in 3.29 seconds on a
+    /// single GPU*, 2024).
     pub flip: bool,
 }
 
@@ -26,12 +28,12 @@ impl Augment {
         if pad < height.min(width) { Ok(()) } else { Err(DataError::PadCrop { pad, height, width }) }
     }
 
-    /// The view of an image that 64 random bits choose.
-    pub(crate) fn view(self, bits: u64) -> View {
+    /// The view of an image that 64 random bits choose, `mirrored` if images are mirrored at all.
+    pub(crate) fn view(self, bits: u64, mirrored: bool) -> View {
         // Fixed use of bits, instead of draws of varying number: the n-th image of an epoch has the n-th 64 bits,
         // wherever loading started. 31 bits scaled to a few dozen places have no bias to speak of.
         let place = |bits: u64| (((bits & 0x7fff_ffff) * (2 * self.pad_crop as u64 + 1)) >> 31) as usize;
-        View { pad: self.pad_crop, top: place(bits >> 1), left: place(bits >> 32), flip: self.flip && bits & 1 == 1 }
+        View { pad: self.pad_crop, top: place(bits >> 1), left: place(bits >> 32), flip: self.flip && mirrored }
     }
 }
 
@@ -112,10 +114,10 @@ mod tests {
     #[test]
     fn every_place_can_be_drawn() {
         let augment = Augment { pad_crop: 2, flip: true };
-        let last = augment.view(u64::MAX);
+        let last = augment.view(u64::MAX, true);
         assert_eq!(last, View { pad: 2, top: 4, left: 4, flip: true });
-        assert_eq!(augment.view(0), View { pad: 2, top: 0, left: 0, flip: false });
-        assert_eq!(Augment::NONE.view(u64::MAX), View { pad: 0, top: 0, left: 0, flip: false });
+        assert_eq!(augment.view(0, false), View { pad: 2, top: 0, left: 0, flip: false });
+        assert_eq!(Augment::NONE.view(u64::MAX, true), View { pad: 0, top: 0, left: 0, flip: false });
     }
 
     #[test]

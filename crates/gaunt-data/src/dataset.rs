@@ -105,7 +105,7 @@ impl Dataset {
         let table = normalization.table(self.shape)?;
         Ok((0..self.len().div_ceil(batch_size)).map(move |step| {
             let indices = step * batch_size..self.len().min((step + 1) * batch_size);
-            Batch::gather(self, indices.collect(), |image, out| table.apply(image, out))
+            Batch::gather(self, indices.collect(), |_, image, out| table.apply(image, out))
         }))
     }
 }

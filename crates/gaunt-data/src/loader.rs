@@ -39,13 +39,17 @@ impl Batch {
         self.labels.is_empty()
     }
 
-    /// The images at `indices`, each written by `prepare(bytes, out)`.
-    pub(crate) fn gather(dataset: &Dataset, indices: Vec<usize>, mut prepare: impl FnMut(&[u8], &mut [f32])) -> Self {
+    /// The images at `indices`, each written by `prepare(index, bytes, out)`.
+    pub(crate) fn gather(
+        dataset: &Dataset,
+        indices: Vec<usize>,
+        mut prepare: impl FnMut(usize, &[u8], &mut [f32]),
+    ) -> Self {
         let [channels, height, width] = dataset.shape();
         let pixels = channels * height * width;
         let mut images = vec![0.0; indices.len() * pixels];
         for (out, &index) in images.chunks_exact_mut(pixels).zip(&indices) {
-            prepare(dataset.image(index), out);
+            prepare(index, dataset.image(index), out);
         }
         let labels = indices.iter().map(|&index| dataset.labels()[index]).collect();
         Self { images, shape: [indices.len(), channels, height, width], labels, indices }
@@ -129,11 +133,14 @@ impl Loader {
         let LoaderOptions { batch_size, seed, augment, .. } = self.options;
         let first = step * batch_size;
         let indices = order[first..order.len().min(first + batch_size)].to_vec();
-        let mut bits = generator(seed, Purpose::Augment { epoch });
+        let mut crops = generator(seed, Purpose::Crop { epoch });
         // Each image takes 64 bits, two words of the generator.
-        bits.set_word_pos(2 * first as u128);
-        Batch::gather(&self.dataset, indices, |image, out| {
-            augment.view(bits.next_u64()).apply(image, shape, &self.table, out);
+        crops.set_word_pos(2 * first as u128);
+        let mut mirrors = generator(seed, Purpose::Mirror);
+        Batch::gather(&self.dataset, indices, |index, image, out| {
+            mirrors.set_word_pos(index as u128);
+            let mirrored = (mirrors.next_u32() as usize ^ epoch) & 1 == 1;
+            augment.view(crops.next_u64(), mirrored).apply(image, shape, &self.table, out);
         })
     }
 }

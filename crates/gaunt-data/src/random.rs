@@ -10,8 +10,10 @@ pub(crate) enum Purpose {
     Validation,
     /// The order of an epoch.
     Shuffle { epoch: usize },
-    /// Crops and flips of an epoch.
-    Augment { epoch: usize },
+    /// Crops of an epoch.
+    Crop { epoch: usize },
+    /// Which images begin mirrored.
+    Mirror,
 }
 
 /// The generator of `seed` for `purpose`, at its beginning.
@@ -24,7 +26,8 @@ pub(crate) fn generator(seed: u64, purpose: Purpose) -> ChaCha8Rng {
     generator.set_stream(match purpose {
         Purpose::Validation => 0,
         Purpose::Shuffle { epoch } => (epoch as u64).wrapping_mul(2).wrapping_add(1),
-        Purpose::Augment { epoch } => (epoch as u64).wrapping_mul(2).wrapping_add(2),
+        Purpose::Crop { epoch } => (epoch as u64).wrapping_mul(2).wrapping_add(2),
+        Purpose::Mirror => u64::MAX,
     });
     generator
 }
