@@ -8,6 +8,9 @@ use std::{error::Error, fs, path::Path, time::Instant};
 use gaunt_format::{Model, decode_codes, encode_codes};
 use gaunt_graph::Data;
 
+/// Times that each tensor is coded.
+const RUNS: usize = 5;
+
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 fn main() -> Result<()> {
@@ -38,12 +41,10 @@ fn bench(folder: &Path) -> Result<()> {
     let (mut weights, mut bytes, mut seconds) = (0, 0, [0.0; 2]);
     for path in &files {
         let (codes, shape) = parse_npy(&fs::read(path)?).ok_or("not an array of int32 in C order")?;
-        let start = Instant::now();
-        let coded = encode_codes(&codes, &shape);
-        seconds[0] += start.elapsed().as_secs_f64();
-        let start = Instant::now();
-        let decoded = decode_codes(&coded, &shape);
-        seconds[1] += start.elapsed().as_secs_f64();
+        let (coded, encoding) = fastest(|| encode_codes(&codes, &shape));
+        let (decoded, decoding) = fastest(|| decode_codes(&coded, &shape));
+        seconds[0] += encoding;
+        seconds[1] += decoding;
         if decoded.as_ref() != Ok(&codes) {
             return Err(format!("{} does not come back", path.display()).into());
         }
@@ -61,6 +62,18 @@ fn bench(folder: &Path) -> Result<()> {
     let rate = seconds.map(|seconds| weights as f64 / seconds / 1e6);
     println!("{weights} weights, {bytes} bytes, encoded at {:.2}, decoded at {:.2} million a second", rate[0], rate[1]);
     Ok(())
+}
+
+/// What `run` returns, and the seconds that the fastest of its runs takes.
+fn fastest<T>(run: impl Fn() -> T) -> (T, f64) {
+    let timed = || {
+        let start = Instant::now();
+        (run(), start.elapsed().as_secs_f64())
+    };
+    (1..RUNS).fold(timed(), |best, _| {
+        let next = timed();
+        if next.1 < best.1 { next } else { best }
+    })
 }
 
 /// NumPy's format 1.0: magic, version, length of a header that is a Python literal, data.

@@ -1,65 +1,44 @@
 //! Integer codes to bits and back: the entropy coder as others see it.
 
-use alloc::vec::Vec;
+use alloc::{vec, vec::Vec};
 
 use crate::{
-    FormatError,
+    FormatError, Limits,
     code_model::{CodeModel, Dims},
     limits,
     plan::Plan,
-    range::{Decoder, Discard, Encoder},
+    range::{Decoder, Encoder},
 };
-
-/// Rungs of one magnitude each for the codes of sparse layers.
-const LADDER: u8 = 14;
-/// None, for codes that are large: magnitudes double from the first rung on.
-const NO_LADDER: u8 = 0;
-/// Up to this magnitude nobody looks whether a tensor is better off without a ladder.
-const SMALL: u32 = 15;
 
 /// Writes all codes of a tensor.
 pub(crate) fn write(coder: &mut Encoder, codes: &[i32], shape: &[usize]) {
-    if !codes.is_empty() {
-        write_by(Plan::fit(codes, best_ladder(codes, shape)), coder, codes, shape);
+    if codes.is_empty() {
+        return;
     }
-}
-
-fn write_by(plan: Plan, coder: &mut Encoder, codes: &[i32], shape: &[usize]) {
+    let dims = Dims::new(shape);
+    let plan = Plan::fit(codes, dims.taps());
     plan.code(coder);
-    let mut model = CodeModel::new(Dims::new(shape), plan);
-    codes.iter().for_each(|&code| {
-        model.code(coder, code);
-    });
-}
-
-/// The ladder that takes fewer bytes.
-fn best_ladder(codes: &[i32], shape: &[usize]) -> u8 {
-    let largest = codes.iter().map(|code| code.unsigned_abs()).max();
-    if largest.is_none_or(|largest| largest <= SMALL) {
-        return LADDER;
+    let mut model = CodeModel::new(dims, plan);
+    let mut copy = vec![0; dims.row()];
+    for row in codes.chunks_exact(dims.row()) {
+        copy.copy_from_slice(row);
+        // A writer's stream never ends, and its codes fit.
+        let _ = model.code_row(coder, &mut copy);
     }
-    let bytes = |ladder: u8| {
-        let mut coder = Encoder::new();
-        write_by(Plan::fit(codes, ladder), &mut coder, codes, shape);
-        coder.finish().len()
-    };
-    if bytes(NO_LADDER) < bytes(LADDER) { NO_LADDER } else { LADDER }
 }
 
 /// Reads the codes of a tensor, as long as there are bytes and the codes fit `i32`. The shape must have been checked:
-/// its product is what is read, and memory follows what was read but for three rows.
+/// its product is what is read, and memory follows what was read but for one row.
 pub(crate) fn read(coder: &mut Decoder, shape: &[usize]) -> Option<Vec<i32>> {
-    let count = shape.iter().product();
     let mut codes = Vec::new();
-    if count == 0 {
+    if shape.contains(&0) {
         return Some(codes);
     }
-    let mut model = CodeModel::new(Dims::new(shape), Plan::UNKNOWN.code(coder));
-    for _ in 0..count {
-        codes.push(i32::try_from(model.code(coder, 0)).ok()?);
-        if coder.is_exhausted() {
-            return None;
-        }
+    let dims = Dims::new(shape);
+    let mut model = CodeModel::new(dims, Plan::UNKNOWN.code(coder));
+    for row in 0..dims.rows {
+        codes.resize((row + 1) * dims.row(), 0);
+        model.code_row(coder, &mut codes[row * dims.row()..])?;
     }
     Some(codes)
 }
@@ -77,39 +56,13 @@ pub fn encode_codes(codes: &[i32], shape: &[usize]) -> Vec<u8> {
 
 /// The codes that [`encode_codes`] made `bytes` of.
 ///
+/// A few bytes can hold any number of zeros: a shape from elsewhere needs a limit.
+///
 /// # Errors
-/// If the bytes end early, or the shape claims more than they can hold.
+/// If the bytes end early, or the shape has more elements than the default [`Limits`].
 pub fn decode_codes(bytes: &[u8], shape: &[usize]) -> Result<Vec<i32>, FormatError> {
-    limits::elements(shape, bytes.len())?;
+    limits::check("elements", limits::elements(shape)?, Limits::default().elements)?;
     read(&mut Decoder::new(bytes), shape).ok_or(FormatError::Truncated { place: "the codes" })
-}
-
-/// The coder as a judge: what each choice for the next code would cost, for rate-distortion optimised quantisation
-/// (Wiedemann et al., *DeepCABAC*, 2020).
-#[derive(Clone, Debug)]
-pub struct CostModel(CodeModel);
-
-impl CostModel {
-    /// At the first code of a tensor of which nothing is known.
-    pub fn new(shape: &[usize]) -> Self {
-        Self(CodeModel::new(Dims::new(shape), Plan::UNKNOWN))
-    }
-
-    /// At the first code of a tensor whose codes will be much like `codes`, such as the rounded weights: the estimate
-    /// starts where the coder will start.
-    pub fn like(codes: &[i32], shape: &[usize]) -> Self {
-        Self(CodeModel::new(Dims::new(shape), Plan::fit(codes, best_ladder(codes, shape))))
-    }
-
-    /// Bits that `code` would cost as the next one; 0 behind the last one.
-    pub fn cost(&self, code: i32) -> f32 {
-        self.0.cost(code)
-    }
-
-    /// Takes `code` as the next one, learns from it and moves on.
-    pub fn commit(&mut self, code: i32) {
-        self.0.code(&mut Discard, code);
-    }
 }
 
 #[cfg(test)]
@@ -153,7 +106,7 @@ mod tests {
         let shape = [64, 64, 3, 3];
         let (codes, entropy) = source(shape, |o, i| 0.01 + 0.6 * (o as f64 / 64.0).powi(2) * (i as f64 / 64.0));
         let bits = 8.0 * encode_codes(&codes, &shape).len() as f64;
-        assert!(bits < 1.03 * entropy, "{bits} bits for an entropy of {entropy}");
+        assert!(bits < 1.05 * entropy, "{bits} bits for an entropy of {entropy}");
     }
 
     #[test]
@@ -161,7 +114,38 @@ mod tests {
         let shape = [16, 16, 3, 3];
         let (codes, entropy) = source(shape, |_, _| 0.5);
         let bits = 8.0 * encode_codes(&codes, &shape).len() as f64;
-        assert!(bits < 1.025 * entropy, "{bits} bits for an entropy of {entropy}");
+        assert!(bits < 1.05 * entropy, "{bits} bits for an entropy of {entropy}");
+    }
+
+    /// Guards the bytes of codes across versions of this crate: tap predictions, escapes, coded low bits and empty rows take part.
+    #[test]
+    fn the_bytes_of_codes_are_pinned() {
+        let mut state = 1u32;
+        let mut draw = |spread: u32| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            ((state >> 16) % (2 * spread + 1)) as i32 - spread as i32
+        };
+        let shape = [24, 24, 3, 3];
+        let mut codes = |spread: [u32; 4]| -> Vec<i32> {
+            (0..24 * 24)
+                .flat_map(|kernel| {
+                    let base = draw(spread[kernel / 24 % 4]);
+                    core::array::from_fn::<i32, 9, _>(|tap| (base + draw(spread[kernel % 4])) * i32::from(tap % 3 != 1))
+                })
+                .collect()
+        };
+        let crc = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC);
+        let found = [[0, 0, 1, 0], [2, 0, 1, 9], [90, 4, 300, 0]].map(|spread| {
+            let codes = codes(spread);
+            let bytes = encode_codes(&codes, &shape);
+            assert_eq!(back(&bytes, &shape), Some(codes));
+            (bytes.len(), crc.checksum(&bytes))
+        });
+        assert_eq!(
+            found,
+            [(329, 1_359_452_570), (1523, 3_741_859_093), (3982, 1_611_878_787)],
+            "the format has changed: count `VERSION` up, and keep reading the old files"
+        );
     }
 
     #[test]
@@ -169,21 +153,6 @@ mod tests {
         assert!(encode_codes(&[], &[0, 3, 3, 3]).is_empty());
         let zeros = alloc::vec![0; 512 * 512 * 9];
         assert!(encode_codes(&zeros, &[512, 512, 3, 3]).len() < 120);
-    }
-
-    #[test]
-    fn the_cost_model_agrees_with_the_coder() {
-        let shape = [32, 32, 3, 3];
-        let (codes, _) = source(shape, |_, _| 0.3);
-        let mut model = CostModel::like(&codes, &shape);
-        let mut bits = 0.0;
-        for &code in &codes {
-            bits += f64::from(model.cost(code));
-            model.commit(code);
-        }
-        let coded = 8.0 * encode_codes(&codes, &shape).len() as f64;
-        // The coder adds its plan of 16 bits and fills the last byte.
-        assert!((15.0..25.0).contains(&(coded - bits)), "{bits} estimated, {coded} coded");
     }
 
     proptest! {

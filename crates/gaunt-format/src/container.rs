@@ -7,14 +7,14 @@ use gaunt_graph::{Graph, ValueId};
 
 use crate::{
     FormatError, Metadata, description,
-    limits::{Limits, check},
+    limits::{self, Limits, check},
     tensor, text,
     wire::{Reader, Writer},
 };
 
 const MAGIC: &[u8; 5] = b"GAUNT";
 /// The version that this crate writes and reads.
-pub const VERSION: u8 = 1;
+pub const VERSION: u8 = 2;
 
 static CRC: Crc<u32, Table<1>> = Crc::<u32, Table<1>>::new(&CRC_32_ISO_HDLC);
 /// Bytes of a checksum.
@@ -48,7 +48,8 @@ impl Model {
     /// The bytes of a file.
     ///
     /// # Errors
-    /// If the graph is not valid.
+    /// If the graph is not valid, or has so many zeros that a reader would refuse the file: more than 1024 elements for a
+    /// byte, beyond the first 524,288.
     pub fn to_bytes(&self) -> Result<Vec<u8>, FormatError> {
         let (graph, parameters) = description::write(&self.graph)?;
         let tensors = parameters.iter().filter_map(|id| self.graph.value(*id).tensor.as_ref()).map(tensor::write);
@@ -77,6 +78,12 @@ impl Model {
         let start = out.0.len();
         tensors.iter().for_each(|tensor| out.0.extend(tensor));
         seal(&mut out.0, start);
+        let elements = parameters
+            .iter()
+            .filter_map(|id| self.graph.value(*id).tensor.as_ref())
+            .map(|tensor| tensor.shape().iter().product::<usize>())
+            .sum();
+        check("elements", elements, limits::elements_of(out.0.len()))?;
         Ok(out.0)
     }
 
@@ -95,13 +102,12 @@ impl Model {
     pub fn from_bytes_with(bytes: &[u8], limits: &Limits) -> Result<Self, FormatError> {
         let file = File::open(bytes, limits)?;
         let mut graph = file.graph;
-        let mut elements = 0usize;
+        let (mut elements, most) = (0usize, limits.elements.min(limits::elements_of(bytes.len())));
         for (&id, data) in file.parameters.iter().zip(&file.tensors) {
             let value = &mut graph.values[id.index()];
             let shape: Vec<usize> = value.shape.iter().map(|dim| dim.at(1)).collect();
-            let count = shape.iter().fold(1usize, |count, &size| count.saturating_mul(size));
-            elements = elements.saturating_add(count);
-            check("elements", elements, limits.elements)?;
+            elements = elements.saturating_add(limits::elements(&shape)?);
+            check("elements", elements, most)?;
             value.tensor = Some(tensor::read(data, shape)?);
         }
         graph.validate()?;

@@ -20,8 +20,8 @@
 //! normalisation of the input, class names, provenance, and a golden input with its output. `docs/format.md` of the
 //! project describes every byte.
 //!
-//! Weight codes go through a binary range coder whose decisions are predicted by mixed adaptive contexts (what is near in
-//! the kernel, the channel and the layer); a pruned weight is a zero code and costs a fraction of a bit. All of it is
+//! Weight codes go through a range coder with adaptive distributions, chosen by the magnitude and the sign to expect from the
+//! layer, the row, the column and the kernel so far; a pruned weight is a zero code and costs a fraction of a bit. All of it is
 //! integer arithmetic, so that every machine reads the same numbers.
 //!
 //! # Safety
@@ -38,22 +38,28 @@ extern crate std;
 mod code_model;
 mod codes;
 mod container;
+mod cost;
 mod description;
 mod error;
+mod grid;
 mod half;
 mod limits;
+mod logarithm;
 mod logistic;
 mod metadata;
 mod mix;
 mod operators;
 mod plan;
 mod range;
+mod symbols;
+mod taps;
 mod tensor;
 mod text;
 mod wire;
 
-pub use codes::{CostModel, decode_codes, encode_codes};
+pub use codes::{decode_codes, encode_codes};
 pub use container::{Layout, Model, VERSION};
+pub use cost::CostModel;
 pub use error::FormatError;
 pub use limits::Limits;
 pub use metadata::{Golden, Metadata, Provenance};

@@ -21,10 +21,10 @@ pub struct Limits {
     pub description: usize,
 }
 
-/// What claims more elements for its bytes, beyond [`FREE_ELEMENTS`] for each tensor, is no file of ours: a decision costs
-/// at least 1/11,356 of a bit, so that a byte holds 90,848 zeros at most.
-const ELEMENTS_PER_BYTE: usize = 1 << 17;
-/// Elements that a tensor may have for no bytes at all: an encoder leaves out zero bytes at the end of a stream.
+/// A file has at most this many elements for each of its bytes, beyond [`FREE_ELEMENTS`]: four thousand times smaller than
+/// its network is beyond any use, and a small file must not make a reader reserve much memory.
+const ELEMENTS_PER_BYTE: usize = 1 << 10;
+/// Elements that any file may have.
 const FREE_ELEMENTS: usize = 1 << 19;
 
 impl Default for Limits {
@@ -34,13 +34,15 @@ impl Default for Limits {
     }
 }
 
-/// The number of elements of a shape that as many bytes can hold.
-pub(crate) fn elements(shape: &[usize], bytes: usize) -> Result<usize, FormatError> {
-    let limit = bytes.saturating_mul(ELEMENTS_PER_BYTE).saturating_add(FREE_ELEMENTS);
+/// The number of elements of a shape.
+pub(crate) fn elements(shape: &[usize]) -> Result<usize, FormatError> {
     let count = shape.iter().try_fold(1usize, |count, &size| count.checked_mul(size));
-    count
-        .filter(|&count| count <= limit && shape.iter().all(|&size| size <= limit))
-        .ok_or_else(|| FormatError::invalid("a tensor", format!("shape {shape:?} cannot come from {bytes} bytes")))
+    count.ok_or_else(|| FormatError::invalid("a tensor", format!("shape {shape:?} has too many elements")))
+}
+
+/// Most elements that a file of so many bytes may have.
+pub(crate) fn elements_of(bytes: usize) -> usize {
+    bytes.saturating_mul(ELEMENTS_PER_BYTE).saturating_add(FREE_ELEMENTS)
 }
 
 /// Refuses `found` beyond `limit`.

@@ -2,11 +2,10 @@
 //!
 //! Log-odds are to base 2 with 8 fractional bits: 256 stands for a chance of 2 to 1.
 
+use crate::logarithm::log2;
+
 /// Log-odds stay within this, which is a chance of 32768 to 1.
 pub(crate) const MAX_ODDS: i32 = 15 * 256 - 1;
-
-/// `round(256 * log2(1 + i / 256))`.
-const LOG2: [u8; 256] = log2_table();
 
 /// `round(65536 / (1 + 2^-x))` for `x` from -15 to 15 in steps of a quarter.
 #[rustfmt::skip]
@@ -26,7 +25,7 @@ const SQUASH: [u16; 121] = [
 
 /// The log-odds of a probability that is given as a 32-bit fraction.
 pub(crate) fn stretch(p: u32) -> i32 {
-    (log2(p.max(1)) - log2((!p).max(1))).clamp(-MAX_ODDS, MAX_ODDS)
+    (log2(u64::from(p.max(1))) - log2(u64::from((!p).max(1)))).clamp(-MAX_ODDS, MAX_ODDS)
 }
 
 /// The probability, as a 16-bit fraction that is neither 0 nor 1, of log-odds.
@@ -34,13 +33,6 @@ pub(crate) fn squash(odds: i32) -> u32 {
     let x = (odds.clamp(-MAX_ODDS, MAX_ODDS) + 15 * 256) as usize;
     let (left, right) = (SQUASH[x >> 6], SQUASH[(x >> 6) + 1]);
     u32::from(left) + ((u32::from(right - left) * (x & 63) as u32) >> 6)
-}
-
-/// Binary logarithm of a positive number, with 8 fractional bits.
-pub(crate) fn log2(x: u32) -> i32 {
-    let zeros = x.leading_zeros();
-    let mantissa = (x << zeros) >> 23 & 255;
-    ((31 - zeros as i32) << 8) + i32::from(LOG2[mantissa as usize])
 }
 
 /// Bits that a set bit of probability `p / 65536` costs.
@@ -57,37 +49,12 @@ pub(crate) fn cost(p: u32) -> f32 {
     exponent - 2.0 * core::f32::consts::LOG2_E * artanh
 }
 
-/// One bit of the logarithm per squaring; nine of them, rounded to eight.
-const fn log2_table() -> [u8; 256] {
-    let mut table = [0; 256];
-    let mut i = 0;
-    while i < 256 {
-        let mut x = (256 + i as u64) << 23;
-        let (mut bits, mut count) = (0u32, 0);
-        while count < 9 {
-            x = (x * x) >> 31;
-            bits <<= 1;
-            if x >= 1 << 32 {
-                bits |= 1;
-                x >>= 1;
-            }
-            count += 1;
-        }
-        table[i] = ((bits + 1) >> 1) as u8;
-        i += 1;
-    }
-    table
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn tables_are_the_functions_they_stand_for() {
-        for (i, &entry) in LOG2.iter().enumerate() {
-            assert_eq!(f64::from(entry), (256.0 * (1.0 + i as f64 / 256.0).log2()).round(), "log2 at {i}");
-        }
         for (i, &entry) in SQUASH.iter().enumerate() {
             let odds = (i as f64 - 60.0) / 4.0;
             assert_eq!(f64::from(entry), (65_536.0 / (1.0 + (-odds).exp2())).round(), "squash at {i}");

@@ -93,14 +93,6 @@ impl<const N: usize> Mixer<N> {
         Self { counters, weights: vec![weights; sets] }
     }
 
-    pub(crate) fn counter(&self, slot: usize) -> Counter {
-        self.counters[slot]
-    }
-
-    pub(crate) fn reset(&mut self, slot: usize, counter: Counter) {
-        self.counters[slot] = counter;
-    }
-
     /// Predicts from the counters in `slots`, with weights of `set`.
     pub(crate) fn predict(&self, slots: [usize; N], set: usize) -> Prediction<N> {
         let odds = slots.map(|slot| stretch(self.counters[slot].p));

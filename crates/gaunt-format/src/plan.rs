@@ -1,79 +1,53 @@
-//! What a coded tensor says about itself in front: 16 bits that spare the model most of the learning.
+//! What a coded tensor says about itself in front: a byte that spares the model most of the learning.
 
 use crate::{
-    logistic::{squash, stretch},
+    logarithm::{ONE, log2},
     range::{Coder, code_plain},
 };
 
-/// The field that stands for even odds, and steps per bit.
-const ZERO_DENSITY: i32 = 46;
-const DENSITY_STEPS: i32 = 3;
-const ZERO_MAGNITUDE: i32 = 32;
-const MAGNITUDE_STEPS: i32 = 4;
+/// Steps of the mean's logarithm to a factor of two.
+const STEPS: i32 = 2;
+/// The field of a mean of 1.
+const ZERO: i32 = 40;
+const MEAN_BITS: u32 = 7;
+/// From this share of nonzero codes on, hardly a kernel is empty.
+const DENSE_TENTHS: usize = 6;
 
-/// Starting points of the model and the choice of binarisation.
+/// Starting points of the model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Plan {
-    /// Log-odds of a code to be nonzero: `(density - 46) / 3` bits.
-    density: u8,
-    /// Log-odds of a magnitude to be beyond a rung it has reached: `(magnitude - 32) / 4` bits.
-    magnitude: u8,
-    /// Rungs of one magnitude each, before they double.
-    ladder: u8,
+    /// Twice the binary logarithm of the mean magnitude, plus 40.
+    mean: u8,
+    /// Whether rows and kernels say first if they are empty.
+    pub(crate) sparse: bool,
 }
 
 impl Plan {
-    /// Fits the starting points to codes that are about to be coded with `ladder` (at most 15) single rungs.
-    pub(crate) fn fit(codes: &[i32], ladder: u8) -> Self {
-        let nonzeros = codes.iter().filter(|&&code| code != 0).count() as u64;
-        let climbs = codes.iter().filter(|&&code| code != 0).map(|code| climbs(code.unsigned_abs(), ladder)).sum();
+    /// Fits the starting points to codes that are about to be coded, in kernels of `taps` codes.
+    pub(crate) fn fit(codes: &[i32], taps: usize) -> Self {
+        let sum: u64 = codes.iter().map(|code| u64::from(code.unsigned_abs())).sum();
+        let nonzeros = codes.iter().filter(|&&code| code != 0).count();
+        let mean = ((sum << 10) / codes.len().max(1) as u64).max(1);
+        let steps = ((log2(mean) - 10 * ONE) * STEPS + ONE / 2).div_euclid(ONE);
         Self {
-            density: quantize(nonzeros, codes.len() as u64 - nonzeros, ZERO_DENSITY, DENSITY_STEPS),
-            magnitude: quantize(climbs, nonzeros, ZERO_MAGNITUDE, MAGNITUDE_STEPS),
-            ladder,
+            mean: (steps + ZERO).clamp(0, (1 << MEAN_BITS) - 1) as u8,
+            sparse: taps > 1 && 10 * nonzeros < DENSE_TENTHS * codes.len(),
         }
     }
 
-    /// For codes of which nothing is known: one in eight is not zero, magnitudes halve.
-    pub(crate) const UNKNOWN: Self = Self { density: 37, magnitude: 28, ladder: 14 };
-
-    /// Codes the plan as 16 plain bits; a reader's plan is ignored.
+    /// Codes the plan as 8 plain bits; a reader's plan is ignored.
     pub(crate) fn code(self, coder: &mut impl Coder) -> Self {
-        let mut field = |value: u8, bits: u32| code_plain(coder, u32::from(value), bits) as u8;
-        Self { density: field(self.density, 6), magnitude: field(self.magnitude, 6), ladder: field(self.ladder, 4) }
+        let mean = code_plain(coder, u32::from(self.mean), MEAN_BITS) as u8;
+        Self { mean, sparse: code_plain(coder, u32::from(self.sparse), 1) == 1 }
     }
 
-    /// Where probabilities of a nonzero code start, as 32-bit fractions.
-    pub(crate) fn density(self) -> u32 {
-        start((i32::from(self.density) - ZERO_DENSITY) * 256 / DENSITY_STEPS)
+    /// A plan to be overwritten by what is read.
+    pub(crate) const UNKNOWN: Self = Self { mean: ZERO as u8, sparse: false };
+
+    /// Logarithm of the mean magnitude.
+    pub(crate) fn level(self) -> i32 {
+        (i32::from(self.mean) - ZERO) * ONE / STEPS
     }
-
-    /// Where probabilities to climb a rung start, as 32-bit fractions.
-    pub(crate) fn magnitude(self) -> u32 {
-        start((i32::from(self.magnitude) - ZERO_MAGNITUDE) * 256 / MAGNITUDE_STEPS)
-    }
-
-    /// Rungs of one magnitude each.
-    pub(crate) fn ladder(self) -> u32 {
-        u32::from(self.ladder)
-    }
-}
-
-/// How many rungs a magnitude lies above the first one.
-fn climbs(magnitude: u32, ladder: u8) -> u64 {
-    let above = magnitude - 1;
-    let ladder = u32::from(ladder);
-    u64::from(if above < ladder { above } else { ladder + (above - ladder + 1).ilog2() })
-}
-
-fn start(odds: i32) -> u32 {
-    squash(odds) << 16
-}
-
-/// Log-odds of `yes` to `no` in `1 / steps` bits, plus `zero`, in six bits.
-fn quantize(yes: u64, no: u64, zero: i32, steps: i32) -> u8 {
-    let p = ((u128::from(2 * yes + 1) << 32) / u128::from(2 * (yes + no) + 2)) as u32;
-    ((stretch(p) * steps + 128).div_euclid(256) + zero).clamp(0, 63) as u8
 }
 
 #[cfg(test)]
@@ -83,23 +57,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn starting_points_are_near_the_frequencies() {
-        // One in eight is not zero, half of them are larger than 1, half of these than 2, and so on.
-        let codes: Vec<i32> =
-            [1, -2, 1, 3, -1, 2, 1, -4].iter().flat_map(|&code| [code, 0, 0, 0, 0, 0, 0, 0]).collect();
-        let plan = Plan::fit(&codes, 14);
-        let near = |p: u32, expected: f64| (f64::from(p) / 4_294_967_296.0 / expected - 1.0).abs() < 0.15;
-        assert!(near(plan.density(), 1.0 / 8.0), "{plan:?}");
-        assert!(near(plan.magnitude(), 7.0 / 15.0), "{plan:?}");
+    fn the_level_is_near_the_mean() {
+        for (codes, mean) in [(vec![1, -2, 0, 0, 3, 0, 0, 0], 0.75), (vec![1000, -3000], 2000.0), (vec![4, 4], 4.0)] {
+            let level = f64::from(Plan::fit(&codes, 1).level()) / 256.0;
+            assert!((level - f64::log2(mean)).abs() <= 0.26, "{level} for {mean}");
+        }
     }
 
     #[test]
     fn zeros_and_extremes_have_a_plan() {
-        for codes in [vec![], vec![0; 9], vec![i32::MIN, i32::MAX]] {
-            for ladder in [0, 15] {
-                let plan = Plan::fit(&codes, ladder);
-                assert!(plan.density < 64 && plan.magnitude < 64, "{plan:?}");
-            }
+        for codes in [vec![0; 9], Vec::new(), vec![i32::MIN; 9], vec![i32::MAX; 9]] {
+            let plan = Plan::fit(&codes, 9);
+            assert!((-20 * ONE..=43 * ONE).contains(&plan.level()), "{plan:?}");
         }
+    }
+
+    #[test]
+    fn only_kernels_that_may_be_empty_are_sparse() {
+        let codes = [0, 0, 0, 1];
+        assert!(Plan::fit(&codes, 4).sparse && !Plan::fit(&codes, 1).sparse && !Plan::fit(&[1, 2, 0, 1], 4).sparse);
     }
 }

@@ -7,14 +7,60 @@ use alloc::vec::Vec;
 
 /// Bits of a probability.
 pub(crate) const PROBABILITY_BITS: u32 = 16;
+/// Zero bytes that an encoder leaves out at the end, at most. (Any number would do but for the reader, who could not tell
+/// a stream that was cut.)
+const SPARED: usize = 4;
 /// The range is refilled below this.
 const REFILL: u32 = 1 << 24;
 
-/// Something that decisions go through: written, read or only counted.
+/// Symbols that one decision tells apart.
+pub(crate) const SYMBOLS: usize = 16;
+/// Bits of a symbol's chance.
+pub(crate) const CHANCE_BITS: u32 = 15;
+
+/// Where each symbol starts in the 32768 parts of a range: the first one at 0, each has a part at least.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Starts(pub(crate) [i32; SYMBOLS]);
+
+impl Starts {
+    #[inline(always)]
+    fn start(&self, symbol: usize) -> u32 {
+        self.0[symbol] as u32
+    }
+
+    /// How many parts a symbol has.
+    #[inline(always)]
+    pub(crate) fn part(&self, symbol: usize) -> u32 {
+        let end = if symbol + 1 < SYMBOLS { self.0[symbol + 1] as u32 } else { 1 << CHANCE_BITS };
+        end - self.start(symbol)
+    }
+
+    /// The symbol that part number `target` belongs to.
+    #[inline(always)]
+    fn symbol_at(&self, target: u32) -> usize {
+        // Four sums of signs, -1 where a symbol starts at the target or before: vectors without a branch.
+        let mut counts = [0; 4];
+        for four in self.0.chunks_exact(4) {
+            for (count, start) in counts.iter_mut().zip(four) {
+                *count += (start - target as i32 - 1) >> 31;
+            }
+        }
+        (-1 - counts.iter().sum::<i32>()) as usize & (SYMBOLS - 1)
+    }
+}
+
+/// Something that decisions go through: written, read or only counted. What a reader is given to write, it ignores.
 pub(crate) trait Coder {
-    /// Codes one decision of which `true` has the probability `p / 65536`, `0 < p < 65536`. A writer writes `bit`; a
-    /// reader ignores it. Returns the decision.
+    /// Codes one decision of which `true` has the probability `p / 65536`, `0 < p < 65536`. Returns the decision.
     fn code(&mut self, p: u32, bit: bool) -> bool;
+
+    /// Codes one of 16 symbols. Returns it.
+    fn symbol(&mut self, starts: &Starts, symbol: usize) -> usize;
+
+    /// Whether more was read than was written, beyond what an encoder leaves out.
+    fn is_exhausted(&self) -> bool {
+        false
+    }
 }
 
 /// Writes decisions.
@@ -42,10 +88,19 @@ impl Encoder {
         for _ in 0..5 {
             self.shift();
         }
-        while self.bytes.last() == Some(&0) {
-            self.bytes.pop();
+        for _ in 0..SPARED {
+            if self.bytes.last() == Some(&0) {
+                self.bytes.pop();
+            }
         }
         self.bytes
+    }
+
+    fn refill(&mut self) {
+        while self.range < REFILL {
+            self.range <<= 8;
+            self.shift();
+        }
     }
 
     fn shift(&mut self) {
@@ -75,11 +130,17 @@ impl Coder for Encoder {
             self.low += u64::from(bound);
             self.range -= bound;
         }
-        while self.range < REFILL {
-            self.range <<= 8;
-            self.shift();
-        }
+        self.refill();
         bit
+    }
+
+    #[inline(always)]
+    fn symbol(&mut self, starts: &Starts, symbol: usize) -> usize {
+        let unit = self.range >> CHANCE_BITS;
+        self.low += u64::from(unit * starts.start(symbol));
+        self.range = unit * starts.part(symbol);
+        self.refill();
+        symbol
     }
 }
 
@@ -89,6 +150,10 @@ pub(crate) struct Discard;
 impl Coder for Discard {
     fn code(&mut self, _: u32, bit: bool) -> bool {
         bit
+    }
+
+    fn symbol(&mut self, _: &Starts, symbol: usize) -> usize {
+        symbol
     }
 }
 
@@ -115,20 +180,29 @@ pub(crate) struct Decoder<'a> {
 impl<'a> Decoder<'a> {
     pub(crate) fn new(bytes: &'a [u8]) -> Self {
         let mut decoder = Self { value: 0, range: u32::MAX, bytes, at: 0 };
-        for _ in 0..4 {
-            decoder.shift();
-        }
+        decoder.value = decoder.next_four();
+        decoder.at = 4;
         decoder
     }
 
-    /// Whether more bytes were used than there are, beyond what an encoder leaves out.
-    pub(crate) fn is_exhausted(&self) -> bool {
-        self.at > self.bytes.len() + 5
+    #[inline(always)]
+    /// The four bytes to come, highest first; behind the end there are zeros.
+    fn next_four(&self) -> u32 {
+        match self.bytes.get(self.at..).and_then(<[u8]>::first_chunk) {
+            Some(four) => u32::from_be_bytes(*four),
+            None => (self.at..self.at + 4)
+                .fold(0, |four, at| four << 8 | u32::from(self.bytes.get(at).copied().unwrap_or(0))),
+        }
     }
 
-    fn shift(&mut self) {
-        self.value = self.value << 8 | u32::from(self.bytes.get(self.at).copied().unwrap_or(0));
-        self.at += 1;
+    #[inline(always)]
+    /// Brings the range back above [`REFILL`], by as many bytes as it takes at once: a loop would branch on chance.
+    fn refill(&mut self) {
+        let missing = self.range.leading_zeros() / 8;
+        let bits = 8 * missing;
+        self.range <<= bits;
+        self.value = self.value << bits | (u64::from(self.next_four()) << bits >> 32) as u32;
+        self.at += missing as usize;
     }
 }
 
@@ -142,11 +216,24 @@ impl Coder for Decoder<'_> {
             self.value -= bound;
             self.range -= bound;
         }
-        while self.range < REFILL {
-            self.range <<= 8;
-            self.shift();
-        }
+        self.refill();
         bit
+    }
+
+    #[inline(always)]
+    fn symbol(&mut self, starts: &Starts, _: usize) -> usize {
+        let unit = self.range >> CHANCE_BITS;
+        // What an encoder writes is less than 32768 units; other bytes must not lead astray.
+        let target = (self.value / unit).min((1 << CHANCE_BITS) - 1);
+        let symbol = starts.symbol_at(target);
+        self.value -= unit * starts.start(symbol);
+        self.range = unit * starts.part(symbol);
+        self.refill();
+        symbol
+    }
+
+    fn is_exhausted(&self) -> bool {
+        self.at > self.bytes.len() + SPARED + 1
     }
 }
 
