@@ -18,6 +18,7 @@
 mod budget;
 mod compact;
 mod controller;
+mod dense;
 mod error;
 mod evaluate;
 mod finish;
@@ -33,6 +34,7 @@ mod size;
 mod start;
 
 pub use budget::{Budget, ByteSize, ByteSizeError};
+pub use dense::store;
 pub use error::{CompressError, Observer, Snapshot};
 pub use evaluate::{accuracy, predict};
 pub use finish::{CodedWeight, finish};

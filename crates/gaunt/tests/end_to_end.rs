@@ -86,3 +86,20 @@ fn quantising_without_training_and_overrides_work() {
     );
     assert!(message.contains("no layer is called `conv7`"), "{message}");
 }
+
+#[test]
+fn a_dense_network_is_stored_at_eight_bits_and_compressed_from_there() {
+    let place = Workplace::with_lenet5();
+    let stored = json(&place.succeed("compress lenet5.safetensors --data digits --method int8 -o dense.gaunt --json"));
+    let number = |report: &serde_json::Value, path: &str| report.pointer(path).unwrap().as_f64().unwrap();
+    assert!((3.5..5.0).contains(&number(&stored, "/file_ratio")), "{stored}");
+    assert!((number(&stored, "/test/original") - number(&stored, "/test/file")).abs() < 1.0, "{stored}");
+    let thin = json(
+        &place
+            .succeed("compress dense.gaunt --data digits --target-ratio 15 --epochs 1 --batch 64 -o thin.gaunt --json"),
+    );
+    assert!(number(&thin, "/file_ratio") >= 15.0, "{thin}");
+    assert_eq!(thin["parameters"], stored["parameters"]);
+    // The trainer and the runtime may see an image or two otherwise.
+    assert!((number(&thin, "/test/original") - number(&stored, "/test/file")).abs() < 1.0, "{thin}");
+}

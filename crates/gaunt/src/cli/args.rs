@@ -1,9 +1,9 @@
 //! What the command line takes: plain values, without side effects.
 
-use std::path::PathBuf;
+use std::{fmt, path::PathBuf};
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
-use gaunt_compress::{ByteSize, Method};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum, error::ErrorKind};
+use gaunt_compress::{ByteSize, Method, UnknownMethod};
 use gaunt_data::{Source, Split};
 use gaunt_graph::zoo::Arch;
 use serde::Serialize;
@@ -183,7 +183,6 @@ pub struct RunOptions {
 
 /// `gaunt compress`
 #[derive(Debug, Args)]
-#[command(group = clap::ArgGroup::new("budget").required(true).multiple(true).args(["target_size", "target_ratio", "max_drop"]))]
 pub struct Compress {
     #[command(flatten)]
     #[allow(missing_docs)]
@@ -206,9 +205,10 @@ pub struct Compress {
     /// Images per step
     #[arg(long, value_name = "N", default_value_t = 128, value_parser = clap::value_parser!(u32).range(2..=65_536))]
     pub batch: u32,
-    /// How layers share the budget
-    #[arg(long, value_name = "NAME", default_value = "joint")]
-    pub method: Method,
+    /// How layers share the budget: joint, uniform (a control), or int8 (no training, 8 bits each, no budget: a dense network as a
+    /// file)
+    #[arg(long, value_name = "NAME", default_value = "joint", value_parser = preset)]
+    pub method: Preset,
     /// Wishes for single layers, in TOML (keep dense, floor the bits)
     #[arg(long, value_name = "FILE")]
     pub layers: Option<PathBuf>,
@@ -218,6 +218,45 @@ pub struct Compress {
     #[command(flatten)]
     #[allow(missing_docs)]
     pub run: RunOptions,
+}
+
+/// What `compress` does with a network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Preset {
+    /// Codes within a budget.
+    Coded(Method),
+    /// 8 bits for each weight, whatever that costs.
+    Int8,
+}
+
+impl fmt::Display for Preset {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Coded(method) => method.fmt(f),
+            Self::Int8 => f.write_str("int8"),
+        }
+    }
+}
+
+fn preset(name: &str) -> Result<Preset, String> {
+    if name == "int8" {
+        return Ok(Preset::Int8);
+    }
+    name.parse().map(Preset::Coded).map_err(|error: UnknownMethod| format!("{error}, int8"))
+}
+
+impl Compress {
+    /// Ends the process as clap does if the method needs a budget and there is none.
+    pub fn check_budget(&self) {
+        if self.method != Preset::Int8
+            && self.target_size.is_none()
+            && self.target_ratio.is_none()
+            && self.max_drop.is_none()
+        {
+            let text = "a budget is needed: --target-size, --target-ratio or --max-drop, one or several";
+            Cli::command().error(ErrorKind::MissingRequiredArgument, text).exit();
+        }
+    }
 }
 
 /// `gaunt eval`

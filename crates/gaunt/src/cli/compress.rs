@@ -4,7 +4,7 @@ use std::{fs, sync::Arc, time::Instant};
 
 use anyhow::{Context, Result};
 use gaunt_compress::{
-    Budget, CompressError, Metrics, Observer, Options, Outcome, Overrides, Run, Snapshot, TrainingData,
+    Budget, CompressError, Method, Metrics, Observer, Options, Outcome, Overrides, Run, Snapshot, TrainingData,
 };
 use gaunt_data::{Dataset, Normalization, Split};
 use gaunt_format::{Golden, Metadata, Model, Provenance};
@@ -15,13 +15,13 @@ use serde::Serialize;
 
 use super::{
     Ending,
-    args::Compress,
+    args::{Compress, Preset},
     data,
     inspect::{self, Report as FileReport},
     interrupt, machine,
     model::{self, Loaded},
     output, print, progress,
-    run_dir::RunDir,
+    run_dir::{Resumed, RunDir},
     table::table,
     verify,
 };
@@ -55,6 +55,8 @@ pub struct Report {
     pub out: String,
     /// Whether the budget holds.
     pub met: bool,
+    /// Whether anything was trained.
+    pub trained: bool,
     /// Accuracy on the validation split: the original, merely rounded to this size, and trained.
     pub validation: Validation,
     /// Accuracy on the test split: the original, and the written file read back.
@@ -114,22 +116,10 @@ pub fn compress_to_file(args: &Compress, loaded: &Loaded, device: &Device) -> Re
     let data = TrainingData { train: Arc::new(train), validation: Arc::new(validation) };
 
     let mut observer = Terminal::new(run_dir);
-    let mut run = Run::new(graph, &data, &options, device, &mut observer)?;
-    if let Some(resumed) = resumed {
-        run.restore(&resumed.latest)?;
-        run.restore_best(resumed.best)?;
-        observer.notice("going on from the checkpoint");
-    }
-    if let Err(error) = run.train(&mut observer) {
-        observer.bar.finish_and_clear();
-        return Err(match error {
-            CompressError::Interrupted => {
-                anyhow::anyhow!("interrupted; the state is saved, go on with the same command and --resume")
-            }
-            error => error.into(),
-        });
-    }
-    let outcome = run.finish(&mut observer)?;
+    let outcome = match args.method {
+        Preset::Int8 => gaunt_compress::store(graph, &data, &options, device, &mut observer)?,
+        Preset::Coded(_) => train_codes(graph, &data, &options, device, resumed, &mut observer)?,
+    };
     observer.bar.finish_and_clear();
 
     let bytes = file(&outcome, &options.metadata)?;
@@ -143,11 +133,39 @@ pub fn compress_to_file(args: &Compress, loaded: &Loaded, device: &Device) -> Re
         out: args.out.display().to_string(),
         met: outcome.holds
             && options.budget.holds(loaded.original_parameters(), bytes.len(), outcome.dense - outcome.after_tuning),
+        trained: args.method != Preset::Int8 && args.epochs > 0,
         validation: Validation { original: dense, before_tuning, after_tuning },
         test,
         file,
         seconds: started.elapsed().as_secs_f64(),
     })
+}
+
+/// Trains codes, from a checkpoint if there is one, to the graph of the file.
+fn train_codes(
+    graph: &Graph,
+    data: &TrainingData,
+    options: &Options,
+    device: &Device,
+    resumed: Option<Resumed>,
+    observer: &mut Terminal,
+) -> Result<Outcome> {
+    let mut run = Run::new(graph, data, options, device, observer)?;
+    if let Some(resumed) = resumed {
+        run.restore(&resumed.latest)?;
+        run.restore_best(resumed.best)?;
+        observer.notice("going on from the checkpoint");
+    }
+    if let Err(error) = run.train(observer) {
+        observer.bar.finish_and_clear();
+        return Err(match error {
+            CompressError::Interrupted => {
+                anyhow::anyhow!("interrupted; the state is saved, go on with the same command and --resume")
+            }
+            error => error.into(),
+        });
+    }
+    Ok(run.finish(observer)?)
 }
 
 fn options(args: &Compress, loaded: &Loaded, normalization: &Normalization, train: &Dataset) -> Result<Options> {
@@ -183,7 +201,7 @@ fn options(args: &Compress, loaded: &Loaded, normalization: &Normalization, trai
     let [_, height, width] = train.shape();
     Ok(Options {
         budget: Budget { size: args.target_size.map(|size| size.0), ratio: args.target_ratio, max_drop: args.max_drop },
-        method: args.method,
+        method: if let Preset::Coded(method) = args.method { method } else { Method::default() },
         overrides,
         epochs: args.epochs,
         batch: args.batch as usize,
@@ -205,6 +223,9 @@ fn planned_outputs(count: usize) -> Vec<f32> {
 /// How the file was made, in a few words; it is kept in the file.
 fn recipe(args: &Compress) -> String {
     let mut recipe = args.method.to_string();
+    if args.method == Preset::Int8 {
+        return recipe;
+    }
     if let Some(size) = args.target_size {
         recipe += &format!(", size {}", size.0);
     }
@@ -287,8 +308,10 @@ pub fn text(report: &Report) -> String {
         accuracies.add_row([name.to_string(), bytes.to_string(), format!("{validation:.2} %"), test]);
     };
     row("original", 4 * file.parameters, validation.original, Some(test.original));
-    row("rounded", file.file_bytes, validation.before_tuning, None);
-    row("trained", file.file_bytes, validation.after_tuning, Some(test.file));
+    if report.trained {
+        row("rounded", file.file_bytes, validation.before_tuning, None);
+    }
+    row(if report.trained { "trained" } else { "rounded" }, file.file_bytes, validation.after_tuning, Some(test.file));
     let mut text = format!("{}\n\n{accuracies}", inspect::text(file));
     text += &format!(
         "\n\n{}: {:.2}x smaller, {:.2} points lost on validation, {:.2} on test, in {:.0} s",

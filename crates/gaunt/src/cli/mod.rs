@@ -42,6 +42,9 @@ pub fn main() -> ExitCode {
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn")).format_timestamp(None).init();
     // clap ends the process with status 2 and a hint if the usage is wrong.
     let cli = Cli::parse();
+    if let Verb::Compress(args) = &cli.verb {
+        args.check_budget();
+    }
     match dispatch(&cli.verb) {
         Ok(Ending::Done) => ExitCode::SUCCESS,
         Ok(Ending::OverBudget) => ExitCode::from(3),
