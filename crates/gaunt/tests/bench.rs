@@ -72,3 +72,18 @@ fn wrong_flags_are_wrong_usage_and_impossible_sizes_are_failures() {
     place.fail("bench train --arch lenet5 --teacher --compress", 2);
     assert!(place.fail("bench train --arch vgg16 --size 8", 1).contains("32 x 32"));
 }
+
+#[test]
+fn the_coder_is_timed_on_a_file() {
+    let place = Workplace::with_lenet5();
+    place.succeed("compress lenet5.safetensors --data digits --target-ratio 12 --epochs 0 -o thin.gaunt");
+    let report: Value = serde_json::from_str(&place.succeed("bench codec thin.gaunt --json")).unwrap();
+    let number = |key: &str| report[key].as_f64().unwrap_or_else(|| panic!("{key} is no number in {report}"));
+    assert!(number("payload_bytes") < number("file_bytes"), "{report}");
+    assert!((number("bits_per_weight") * number("weights") / 8.0 - number("payload_bytes")).abs() < 1e-6, "{report}");
+    assert!(number("encoded_per_s") > 0.0 && number("decoded_per_s") > 0.0 && number("open_s") > 0.0, "{report}");
+    // Whatever is installed makes more of the codes.
+    let rivals = report["rivals"].as_array().unwrap().iter().filter_map(|rival| rival["bytes"].as_f64());
+    assert!(rivals.into_iter().all(|bytes| bytes > number("payload_bytes")), "{report}");
+    assert!(place.succeed("bench codec thin.gaunt").contains("zstd -19"));
+}

@@ -334,6 +334,18 @@ pub struct Run {
 pub enum Bench {
     /// Time steps of training on random images
     Train(BenchTrain),
+    /// Time the coder on the codes of a file, and size them by other compressors
+    Codec(BenchCodec),
+}
+
+/// `gaunt bench codec`
+#[derive(Debug, Args)]
+pub struct BenchCodec {
+    /// A .gaunt file
+    pub file: PathBuf,
+    /// Print one JSON object on standard output
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `gaunt bench train`

@@ -1,6 +1,7 @@
-//! `gaunt bench`: how fast things are on this machine. Numbers are made up, so no data is needed.
+//! `gaunt bench`: how fast things are on this machine.
 
 mod clock;
+mod codec;
 mod train;
 
 use anyhow::Result;
@@ -11,6 +12,7 @@ use super::args::Bench;
 pub fn bench(args: &Bench) -> Result<()> {
     match args {
         Bench::Train(args) => train::train(args),
+        Bench::Codec(args) => codec::codec(args),
     }
 }
 
