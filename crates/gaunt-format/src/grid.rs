@@ -98,7 +98,7 @@ pub(crate) fn first_cells(sparse: bool) -> Cells {
     cells
 }
 
-/// Weights of the symbols where `level` is the logarithm of the mean `e`: a code is not zero with chance `e / (1 + e)` (but
+/// Weights of the symbols, 2^24 in all, where `level` is the logarithm of the mean `e`: a code is not zero with chance `e / (1 + e)` (but
 /// at least `1 / to_come`), and any magnitude is exceeded with chance `e / (e + 0.7)`.
 fn first_weights(level: i32, agree: u32, to_come: u32) -> [u32; SYMBOLS] {
     let mean = exp2(level + 16 * ONE);
