@@ -50,6 +50,8 @@ pub enum Verb {
     Verify(Verify),
     /// Run a .gaunt file on one input
     Run(Run),
+    /// Plot a file, a run, or results side by side
+    Report(Report),
     /// Measure the speed of this machine
     #[command(subcommand)]
     Bench(Bench),
@@ -327,6 +329,19 @@ pub struct Run {
     /// Print one JSON object on standard output
     #[arg(long)]
     pub json: bool,
+}
+
+/// `gaunt report`
+#[derive(Debug, Args)]
+pub struct Report {
+    /// A .gaunt file, a run directory, or a .toml file of results
+    pub input: PathBuf,
+    /// File to write; its ending says the format (.svg or .html)
+    #[arg(short, long, value_name = "FILE")]
+    pub out: PathBuf,
+    /// Overwrite the output
+    #[arg(long)]
+    pub force: bool,
 }
 
 /// `gaunt bench`

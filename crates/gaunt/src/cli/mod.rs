@@ -16,6 +16,7 @@ mod machine;
 mod model;
 mod output;
 mod progress;
+mod report;
 mod run;
 mod run_dir;
 mod table;
@@ -66,6 +67,7 @@ fn dispatch(verb: &Verb) -> Result<Ending> {
         Verb::Export(args) => export::export(args).map(|()| Ending::Done),
         Verb::Verify(args) => verify::verify(args).map(|()| Ending::Done),
         Verb::Run(args) => run::run(args).map(|()| Ending::Done),
+        Verb::Report(args) => report::report(args).map(|()| Ending::Done),
         Verb::Bench(args) => bench::bench(args).map(|()| Ending::Done),
     }
 }
