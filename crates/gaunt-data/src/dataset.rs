@@ -1,8 +1,8 @@
 //! Labelled images in memory.
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
-use crate::{Batch, DataError, Normalization};
+use crate::{Batch, DataError, Normalization, picture};
 
 /// Labelled images of one shape, as bytes.
 ///
@@ -87,6 +87,14 @@ impl Dataset {
         indices.iter().for_each(|&index| images.extend_from_slice(self.image(index)));
         let labels = indices.iter().map(|&index| self.labels[index]).collect();
         Self { images, shape: self.shape, labels, classes: self.classes.clone() }
+    }
+
+    /// The images at another height and width, by a triangle filter as wide as the scale asks.
+    ///
+    /// # Errors
+    /// [`DataError::Target`] if there are neither 1 nor 3 channels or a side is beyond the limits.
+    pub fn resized(&self, [height, width]: [usize; 2]) -> Result<Self, DataError> {
+        picture::convert(Path::new("the data set"), self.clone(), [self.shape[0], height, width])
     }
 
     /// The whole data set in order and without augmentation, for evaluation; the last batch may be smaller.

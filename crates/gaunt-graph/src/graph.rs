@@ -156,6 +156,37 @@ impl Graph {
         values.filter_map(|(i, value)| value.tensor.as_ref().map(|tensor| (ValueId(i as u32), tensor)))
     }
 
+    /// Derives all shapes anew for images of another size. Parameters stay, so that the same network may see small images and
+    /// large ones.
+    ///
+    /// # Errors
+    /// If the network has not one input `[N, C, H, W]`, a node cannot take what it would get, or an output would have another
+    /// shape. The graph is as it was then.
+    pub fn resize_images(&mut self, [height, width]: [usize; 2]) -> Result<(), GraphError> {
+        let mut shapes: Vec<Shape> = self.values.iter().map(|value| value.shape.clone()).collect();
+        match (self.inputs.as_slice(), self.inputs.first().map(|input| &mut shapes[input.index()])) {
+            ([_], Some(shape)) if shape.len() == 4 => {
+                shape[2..].copy_from_slice(&[Dim::Fixed(height), Dim::Fixed(width)])
+            }
+            _ => return structure("only a network with one input [N, C, H, W] takes images of another size".into()),
+        }
+        for node in &self.nodes {
+            let inputs: Vec<&[Dim]> = node.inputs.iter().map(|id| shapes[id.index()].as_slice()).collect();
+            let made = node.op.output_shapes(&inputs).map_err(|reason| GraphError::Shape {
+                node: node.name.clone(),
+                op: node.op.name(),
+                reason,
+            })?;
+            node.outputs.iter().zip(made).for_each(|(id, shape)| shapes[id.index()] = shape);
+        }
+        if let Some(output) = self.outputs.iter().find(|id| shapes[id.index()] != self.value(**id).shape) {
+            let (name, shape) = (&self.value(*output).name, Show(&shapes[output.index()]));
+            return structure(format!("output `{name}` would be {shape} for images of {height} x {width}"));
+        }
+        self.values.iter_mut().zip(shapes).for_each(|(value, shape)| value.shape = shape);
+        Ok(())
+    }
+
     /// Number of elements in all parameters: weights, biases, batch-norm affine and running statistics.
     pub fn parameter_count(&self) -> usize {
         self.parameters().map(|(_, tensor)| tensor.len()).sum()

@@ -60,6 +60,7 @@ mod error;
 mod evaluate;
 mod execute;
 mod flow;
+mod growth;
 
 pub mod loss;
 mod network;
@@ -77,6 +78,7 @@ pub use checkpoint::{Checkpoint, CheckpointError};
 pub use error::TrainError;
 pub use evaluate::{Evaluation, evaluate};
 pub use gaunt_kernels::profile;
+pub use growth::Growth;
 pub use loss::{Loss, Target, Teacher, argmax};
 pub use network::{Network, StepOutcome};
 pub use parameters::{Parameter, Role};

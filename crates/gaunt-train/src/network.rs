@@ -75,6 +75,16 @@ impl Network {
         Ok(network)
     }
 
+    /// Makes the network take images of another height and width; all numbers stay.
+    ///
+    /// # Errors
+    /// If it cannot; see [`Graph::resize_images`].
+    pub fn resize_images(&mut self, size: [usize; 2]) -> Result<(), TrainError> {
+        self.graph.resize_images(size)?;
+        self.plan = Plan::new(&self.graph)?;
+        Ok(())
+    }
+
     /// The trainable parameters, in the order of their ids: all but running statistics and constants of arithmetic.
     pub fn parameters(&self) -> &[Parameter] {
         &self.parameters

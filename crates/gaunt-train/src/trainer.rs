@@ -9,7 +9,7 @@ use std::{
 use gaunt_data::{Augment, Batch, Dataset, Loader, LoaderOptions, Normalization};
 
 use crate::{
-    Checkpoint, Network, Parameter, Step, StepOutcome, TrainError, evaluate,
+    Checkpoint, Growth, Network, Parameter, Step, StepOutcome, TrainError, evaluate,
     optim::{Algorithm, Optimizer},
     schedule::Schedule,
 };
@@ -46,6 +46,8 @@ pub struct TrainOptions {
     pub normalization: Normalization,
     /// How training images are varied.
     pub augment: Augment,
+    /// Whether training images are small at first.
+    pub growth: Option<Growth>,
     /// Where and when the state is written.
     pub checkpoints: Option<Checkpoints>,
 }
@@ -154,6 +156,7 @@ pub fn train(
             Pass::Stopped => outcome.stopped = true,
         }
     }
+    run.resize(full_size(training))?;
     outcome.steps = run.state.step;
     Ok(outcome)
 }
@@ -183,11 +186,35 @@ struct Sums {
     correct: u64,
 }
 
+/// Height and width of the images of a data set.
+fn full_size(dataset: &Dataset) -> [usize; 2] {
+    let [_, height, width] = dataset.shape();
+    [height, width]
+}
+
+/// Batches of the training images at a size; smaller images move by fewer pixels.
+fn loader(training: &Arc<Dataset>, options: &TrainOptions, size: [usize; 2]) -> Result<Loader, TrainError> {
+    let full = full_size(training);
+    let images = if size == full { training.clone() } else { Arc::new(training.resized(size)?) };
+    let pad_crop = (options.augment.pad_crop * size[0]).div_ceil(full[0].max(1));
+    let options = LoaderOptions {
+        batch_size: options.batch_size,
+        seed: options.seed,
+        normalization: options.normalization.clone(),
+        augment: Augment { pad_crop, ..options.augment },
+        drop_last: training.len() > options.batch_size,
+    };
+    Ok(Loader::new(&images, options)?)
+}
+
 struct Run<'a> {
     network: &'a mut Network,
     teacher: Option<&'a mut Network>,
     options: &'a TrainOptions,
+    training: &'a Arc<Dataset>,
+    /// Of the images at the size of the epoch.
     loader: Loader,
+    size: [usize; 2],
     optimizer: Optimizer,
     state: State,
     /// What a diverged run returns to, and what is written.
@@ -199,26 +226,21 @@ impl<'a> Run<'a> {
     fn new(
         network: &'a mut Network,
         teacher: Option<&'a mut Network>,
-        training: &Arc<Dataset>,
+        training: &'a Arc<Dataset>,
         options: &'a TrainOptions,
     ) -> Result<Self, TrainError> {
-        let loader = Loader::new(
-            training,
-            LoaderOptions {
-                batch_size: options.batch_size,
-                seed: options.seed,
-                normalization: options.normalization.clone(),
-                augment: options.augment,
-                drop_last: training.len() > options.batch_size,
-            },
-        )?;
+        if options.growth.is_some() && teacher.is_some() {
+            return Err(TrainError::Options("a teacher cannot follow images that grow".into()));
+        }
+        let size = full_size(training);
+        let loader = loader(training, options, size)?;
         let lengths = network.parameters().iter().map(|parameter| network.parameter(parameter.value).len());
         let optimizer = Optimizer::new(options.algorithm, lengths);
         if loader.steps() == 0 {
             return Err(TrainError::Options("there are no images to train on".into()));
         }
         let (state, snapshot, written) = (State::default(), Checkpoint::new(), Instant::now());
-        let mut run = Self { network, teacher, options, loader, optimizer, state, snapshot, written };
+        let mut run = Self { network, teacher, options, training, loader, size, optimizer, state, snapshot, written };
         run.snapshot = run.checkpoint();
         Ok(run)
     }
@@ -244,6 +266,9 @@ impl<'a> Run<'a> {
     /// From where the run is to the end of the epoch.
     fn train_epoch(&mut self, progress: &mut dyn Progress) -> Result<Pass, TrainError> {
         let (epoch, steps) = (self.epoch(), self.loader.steps());
+        if let Some(growth) = self.options.growth {
+            self.resize(growth.size(epoch, self.options.epochs, full_size(self.training)))?;
+        }
         let first = self.state.step as usize - epoch * steps;
         for (step, batch) in (first + 1..).zip(self.loader.epoch(epoch, first)) {
             let rate = self.rate();
@@ -292,7 +317,18 @@ impl<'a> Run<'a> {
         }
     }
 
+    /// Goes on with images of another size.
+    fn resize(&mut self, size: [usize; 2]) -> Result<(), TrainError> {
+        if size != self.size {
+            self.network.resize_images(size)?;
+            self.loader = loader(self.training, self.options, size)?;
+            self.size = size;
+        }
+        Ok(())
+    }
+
     fn validate(&mut self, validation: Option<&Dataset>) -> Result<Option<f64>, TrainError> {
+        self.resize(full_size(self.training))?;
         let Some(validation) = validation else { return Ok(None) };
         Ok(Some(evaluate(self.network, validation, &self.options.normalization)?.top1))
     }

@@ -5,10 +5,13 @@ mod support;
 use std::{cell::Cell, time::Duration};
 
 use gaunt_data::Split;
-use gaunt_graph::Graph;
+use gaunt_graph::{
+    Graph,
+    zoo::{self, Arch},
+};
 use gaunt_train::{
-    Checkpoint, Checkpoints, Device, EpochMetrics, Network, Progress, TrainError, TrainOptions, TrainOutcome, evaluate,
-    optim::Algorithm, schedule::Schedule, train,
+    Checkpoint, Checkpoints, Device, EpochMetrics, Growth, Network, Progress, TrainError, TrainOptions, TrainOutcome,
+    evaluate, optim::Algorithm, schedule::Schedule, train,
 };
 use support::{digits, digits_graph, digits_normalization, digits_options};
 
@@ -97,6 +100,43 @@ fn a_resumed_run_gives_the_same_bytes() {
     assert!(found == expected, "the resumed run gave another network");
     let bytes = ["a", "b"].map(|name| std::fs::read(folder.path().join(name)).unwrap());
     assert!(bytes[0] == bytes[1], "the last checkpoints differ");
+}
+
+#[test]
+fn images_that_grow_teach_and_survive_a_resume() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, resume| Checkpoints { path: folder.path().join(name), interval: Duration::ZERO, resume };
+    let growth = Some(Growth { first: 4, share: 0.7 });
+    let undisturbed =
+        TrainOptions { batch_size: 16, growth, epochs: 3, checkpoints: Some(file("a", false)), ..digits_options() };
+    let mut network = Network::new(&digits_graph(), &Device::flex()).unwrap();
+    let validation = digits(Split::Val);
+    let mut listener = Listener::default();
+    train(&mut network, None, &digits(Split::Train), Some(&validation), &undisturbed, &mut listener).unwrap();
+    let expected = network.to_graph();
+    assert_eq!(expected.values[expected.inputs[0].index()].shape, digits_graph().values[0].shape);
+    let accuracies: Vec<f64> = listener.epochs.iter().filter_map(|epoch| epoch.validation_top1).collect();
+    assert!(accuracies.len() == 3 && accuracies[2] > 60.0, "{accuracies:?}");
+
+    let disturbed = TrainOptions { checkpoints: Some(file("b", true)), ..undisturbed.clone() };
+    let found = loop {
+        let mut listener = Listener { stop_after: Some(41), ..Listener::default() };
+        let (graph, outcome) = run(&disturbed, &mut listener).unwrap();
+        assert_eq!(graph.values[0].shape, digits_graph().values[0].shape);
+        if !outcome.stopped {
+            break graph;
+        }
+    };
+    assert!(found == expected, "the resumed run gave another network");
+}
+
+#[test]
+fn a_network_that_cannot_take_small_images_is_named() {
+    let graph = zoo::build(Arch::Vgg16, 10, [1, 32, 32], 0).unwrap();
+    let mut network = Network::new(&graph, &Device::flex()).unwrap();
+    let error = network.resize_images([16, 16]).unwrap_err().to_string();
+    assert!(error.contains("features."), "{error}");
+    assert_eq!(network.to_graph().values[0].shape, graph.values[0].shape);
 }
 
 #[test]

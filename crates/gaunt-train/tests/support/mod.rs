@@ -143,6 +143,7 @@ pub fn digits_options() -> TrainOptions {
         seed: 1,
         normalization: digits_normalization(),
         augment: Augment { pad_crop: 1, flip: false },
+        growth: None,
         checkpoints: None,
     }
 }

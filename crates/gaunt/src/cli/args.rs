@@ -149,6 +149,9 @@ pub struct Train {
     /// Weight decay
     #[arg(long, value_name = "X", default_value_t = 5e-4, value_parser = not_negative)]
     pub decay: f32,
+    /// Side of the images of the first epoch, in pixels; they grow to their size over 70 % of the epochs, which are cheaper for it
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
+    pub first_size: Option<u32>,
     /// Start from these weights instead of random ones (.safetensors or .pth)
     #[arg(long, value_name = "FILE")]
     pub init: Option<PathBuf>,

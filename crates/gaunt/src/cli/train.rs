@@ -9,8 +9,8 @@ use anyhow::{Result, bail};
 use gaunt_data::{Dataset, Normalization, OpenOptions, Split, open_split};
 use gaunt_graph::{Graph, weights, zoo};
 use gaunt_train::{
-    Checkpoints, Device, Distillation, EpochMetrics, Network, Progress, TrainOptions, evaluate, optim::Algorithm,
-    schedule::Schedule,
+    Checkpoints, Device, Distillation, EpochMetrics, Growth, Network, Progress, TrainOptions, evaluate,
+    optim::Algorithm, schedule::Schedule,
 };
 use indicatif::ProgressBar;
 use serde::Serialize;
@@ -25,6 +25,8 @@ use super::{
 
 /// Time between checkpoints.
 const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(120);
+/// Share of the epochs in which images grow, if they do.
+const GROWING: f64 = 0.7;
 /// Share of label smoothing.
 const SMOOTHING: f32 = 0.1;
 
@@ -37,6 +39,7 @@ struct Config {
     batch: u32,
     rate: f32,
     decay: f32,
+    first_size: Option<u32>,
     seed: u64,
 }
 
@@ -121,6 +124,7 @@ fn train_graph(
         batch: args.batch,
         rate: args.rate,
         decay: args.decay,
+        first_size: args.first_size,
         seed: args.run.seed,
     };
     let run_dir = RunDir::create(&args.run, &args.out, &config)?;
@@ -137,6 +141,7 @@ fn train_graph(
         seed: args.run.seed,
         normalization: normalization.clone(),
         augment: args.data.data.default_augment(height.min(width)),
+        growth: args.first_size.map(|first| Growth { first: first as usize, share: GROWING }),
         checkpoints: Some(Checkpoints {
             path: run_dir.latest(),
             interval: CHECKPOINT_INTERVAL,
