@@ -1,0 +1,163 @@
+//! A small file makes no reader take much memory or time, whatever it claims.
+
+use std::{
+    alloc::{GlobalAlloc, Layout, System},
+    cell::Cell,
+    hint::black_box,
+    time::{Duration, Instant},
+};
+
+use gaunt_format::{FormatError, Model, decode_codes, encode_codes};
+use gaunt_graph::{Dim, Graph, Op, Tensor, Unary, log_scale};
+
+/// What a file of a kilobyte may take at most.
+const MEMORY: isize = 16 << 20;
+const TIME: Duration = Duration::from_secs(2);
+
+/// Counts what the thread has allocated, so that tests do not disturb each other.
+struct Counting;
+
+thread_local! {
+    // Negative if the thread has freed what others allocated.
+    static TAKEN: Cell<isize> = const { Cell::new(0) };
+    static PEAK: Cell<isize> = const { Cell::new(0) };
+}
+
+// SAFETY: the system's allocator does the work.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        TAKEN.set(TAKEN.get() + layout.size() as isize);
+        PEAK.set(PEAK.get().max(TAKEN.get()));
+        // SAFETY: the caller's promises are passed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        TAKEN.set(TAKEN.get() - layout.size() as isize);
+        // SAFETY: the caller's promises are passed on.
+        unsafe { System.dealloc(block, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Runs something that must be modest; also says what it took.
+fn modestly<T>(what: &str, work: impl FnOnce() -> T) -> (T, isize) {
+    // Out of the compiler's sight: it takes it for granted that allocating changes no variable, and would move the counting about.
+    let work: Box<dyn FnOnce() -> T + '_> = black_box(Box::new(work));
+    let (before, start) = (TAKEN.get(), Instant::now());
+    PEAK.set(before);
+    let result = work();
+    let (memory, time) = (PEAK.get() - before, start.elapsed());
+    assert!(memory <= MEMORY, "{what} takes {memory} bytes");
+    assert!(time <= TIME, "{what} takes {time:?}");
+    (result, memory)
+}
+
+/// Reads the file of a model, if a writer lets it be one; a reader may refuse it.
+fn read_modestly(what: &str, model: &Model) {
+    let Ok(bytes) = model.to_bytes() else { return };
+    let _ = modestly(&format!("{what} in {} bytes", bytes.len()), || Model::from_bytes(&bytes));
+}
+
+/// A network of one linear layer whose weights are zero.
+fn zeros(inputs: usize, outputs: usize) -> Model {
+    let mut graph = Graph::new("zeros");
+    let x = graph.add_input("x", vec![Dim::Batch(1), Dim::Fixed(inputs)]);
+    let codes = Tensor::from_codes(vec![outputs, inputs], vec![0; inputs * outputs], vec![1.0]).unwrap();
+    let weight = graph.add_parameter("fc.weight", codes);
+    let y = graph.add_node("fc", Op::Linear, &[x, weight]).unwrap();
+    graph.outputs.push(y);
+    Model { graph, ..Model::default() }
+}
+
+#[test]
+fn the_allocator_counts() {
+    let (_, memory) = modestly("a vector", || vec![1u8; 1 << 20]);
+    assert!(memory >= 1 << 20, "only {memory} bytes");
+}
+
+#[test]
+fn a_network_of_zeros_is_as_small_as_its_file_allows() {
+    let model = zeros(700, 700);
+    let bytes = model.to_bytes().unwrap();
+    assert!(bytes.len() < 1024, "{} bytes", bytes.len());
+    assert_eq!(modestly("490,000 zeros", || Model::from_bytes(&bytes)).0.as_ref(), Ok(&model));
+    assert!(matches!(zeros(4000, 4000).to_bytes(), Err(FormatError::Limit { what: "elements", .. })));
+}
+
+#[test]
+fn lengths_in_a_header_are_not_believed() {
+    let good = zeros(7, 7).to_bytes().unwrap();
+    let (magic, rest) = good.split_at(6);
+    let huge: &[u8] = &[0xFF, 0xFF, 0xFF, 0xFF, 0x0F];
+    for skipped in 0..rest.len() {
+        let bytes = [magic, &rest[..skipped], huge, &rest[skipped..]].concat();
+        modestly("a file with a huge number", || gaunt_fuzzing::container(&bytes));
+        let bytes = [magic, &rest[..skipped], huge, rest.get(skipped + 1..).unwrap_or_default()].concat();
+        modestly("a file with a huge number in place of a byte", || gaunt_fuzzing::container(&bytes));
+    }
+}
+
+#[test]
+fn shapes_of_codes_are_not_believed() {
+    for shape in [vec![usize::MAX], vec![0, usize::MAX], vec![1 << 40, 1 << 40], vec![usize::MAX, 0], vec![1 << 29]] {
+        let (codes, _) = modestly("a huge shape", || decode_codes(&[0x55; 1000], &shape));
+        assert!(codes.is_err() || shape.contains(&0), "{shape:?}");
+    }
+    let shape = [700, 700];
+    let bytes = encode_codes(&[0; 700 * 700], &shape);
+    modestly("zeros", || decode_codes(&bytes, &shape)).0.unwrap();
+}
+
+/// Names are written once, but a layer and what it makes are called after its weight.
+#[test]
+#[ignore = "the reader of files does not hold to it yet"]
+fn a_long_name_is_not_repeated_for_every_layer() {
+    let mut graph = Graph::new("long");
+    let mut x = graph.add_input("x", vec![Dim::Batch(1), Dim::Fixed(1)]);
+    let weight = graph.add_parameter("w".repeat(50_000), Tensor::full(vec![1, 1], 1.0));
+    for layer in 0..1000 {
+        x = graph.add_node(format!("fc{layer}"), Op::Linear, &[x, weight]).unwrap();
+    }
+    graph.outputs.push(x);
+    read_modestly("a long name", &Model { graph, ..Model::default() });
+}
+
+/// A tensor without elements may have scales.
+#[test]
+#[ignore = "the reader of files does not hold to it yet"]
+fn scales_count_as_elements() {
+    let mut graph = Graph::new("scales");
+    let x = graph.add_input("x", vec![Dim::Batch(1), Dim::Fixed(0)]);
+    let channels = 8 << 20;
+    let empty = Tensor::from_codes(vec![channels, 0], Vec::new(), vec![log_scale(0); channels]).unwrap();
+    let weight = graph.add_parameter("fc.weight", empty);
+    let y = graph.add_node("fc", Op::Linear, &[x, weight]).unwrap();
+    graph.outputs.push(y);
+    read_modestly("eight million scales", &Model { graph, ..Model::default() });
+}
+
+#[test]
+#[ignore = "the reader of files does not hold to it yet"]
+fn text_that_repeats_itself_does_not_grow_without_bounds() {
+    let mut graph = Graph::new("r".repeat(3 << 20));
+    let x = graph.add_input("x", vec![Dim::Batch(1)]);
+    graph.outputs.push(x);
+    let mut model = Model { graph, ..Model::default() };
+    model.metadata.classes = vec![String::new(); 3 << 20];
+    read_modestly("repeated text", &model);
+}
+
+#[test]
+#[ignore = "the reader of files does not hold to it yet"]
+fn nodes_that_repeat_themselves_do_not_grow_without_bounds() {
+    let mut graph = Graph::new("deep");
+    let mut x = graph.add_input("x", vec![Dim::Batch(1), Dim::Fixed(1)]);
+    for node in 0..1 << 16 {
+        x = graph.add_node(format!("n{node}"), Op::Unary(Unary::Relu), &[x]).unwrap();
+    }
+    graph.outputs.push(x);
+    read_modestly("a chain of 65,536 nodes", &Model { graph, ..Model::default() });
+}
