@@ -8,7 +8,7 @@ mod seeds;
 
 use std::path::PathBuf;
 
-pub use readers::{codes, container, onnx, runtime};
+pub use readers::{codes, container, onnx, runtime, sealed};
 pub use seeds::{Seed, seeds};
 
 /// A reader under attack.

@@ -69,7 +69,7 @@ fn length(graph: &Graph, id: ValueId) -> Option<usize> {
 
 /// The bytes with checksums that hold, as far as the reader gets: mutations would hardly pass otherwise. The reader itself says which
 /// checksum it found and which it wants, so that nothing here depends on the format.
-fn sealed(bytes: &[u8]) -> Vec<u8> {
+pub fn sealed(bytes: &[u8]) -> Vec<u8> {
     let mut bytes = bytes.to_vec();
     for _ in 0..8 {
         let Err(FormatError::Checksum { found, expected, .. }) = Model::layout(&bytes) else { break };

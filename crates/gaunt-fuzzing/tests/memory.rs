@@ -3,7 +3,6 @@
 use std::{
     alloc::{GlobalAlloc, Layout, System},
     cell::Cell,
-    hint::black_box,
     time::{Duration, Instant},
 };
 
@@ -44,8 +43,6 @@ static ALLOCATOR: Counting = Counting;
 
 /// Runs something that must be modest; also says what it took.
 fn modestly<T>(what: &str, work: impl FnOnce() -> T) -> (T, isize) {
-    // Out of the compiler's sight: it takes it for granted that allocating changes no variable, and would move the counting about.
-    let work: Box<dyn FnOnce() -> T + '_> = black_box(Box::new(work));
     let (before, start) = (TAKEN.get(), Instant::now());
     PEAK.set(before);
     let result = work();
