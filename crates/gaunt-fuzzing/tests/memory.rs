@@ -7,7 +7,7 @@ use std::{
 };
 
 use gaunt_format::{FormatError, Model, decode_codes, encode_codes};
-use gaunt_graph::{Dim, Graph, Op, Tensor, Unary, log_scale};
+use gaunt_graph::{Dim, Graph, Op, Tensor, Unary, log_scale, onnx};
 
 /// What a file of a kilobyte may take at most.
 const MEMORY: isize = 16 << 20;
@@ -157,4 +157,44 @@ fn nodes_that_repeat_themselves_do_not_grow_without_bounds() {
     }
     graph.outputs.push(x);
     read_modestly("a chain of 65,536 nodes", &Model { graph, ..Model::default() });
+}
+
+/// A field of protocol buffers with bytes in it.
+fn field(number: u8, content: &[u8]) -> Vec<u8> {
+    assert!(content.len() < 1 << 14);
+    let length = [content.len() as u8 | 0x80, (content.len() >> 7) as u8];
+    [&[number << 3 | 2][..], &length, content].concat()
+}
+
+fn node(op: &str, inputs: &[&str], output: &str) -> Vec<u8> {
+    let inputs: Vec<u8> = inputs.iter().flat_map(|input| field(1, input.as_bytes())).collect();
+    field(1, &[inputs, field(2, output.as_bytes()), field(4, op.as_bytes())].concat())
+}
+
+/// A constant of `rows * columns` numbers, added to itself over and over.
+fn constant_arithmetic(rows: u64, columns: u64, additions: usize) -> Vec<u8> {
+    const INT64: [u8; 2] = [2 << 3, 7];
+    let sizes = [rows.to_le_bytes(), columns.to_le_bytes()].concat();
+    let shape = [&[1 << 3, 2][..], &INT64, &field(8, b"shape"), &field(9, &sizes)].concat();
+    let mut graph = [node("ConstantOfShape", &["shape"], "c0"), field(2, b"constants"), field(5, &shape)].concat();
+    for place in 0..additions {
+        let (from, to) = (format!("c{place}"), format!("c{}", place + 1));
+        graph.extend(node("Add", &[&from, &from], &to));
+    }
+    graph.extend(field(12, &field(1, format!("c{additions}").as_bytes())));
+    const OPSET_17: [u8; 2] = [2 << 3, 17];
+    [field(8, &OPSET_17), field(7, &graph)].concat()
+}
+
+#[test]
+fn constants_of_onnx_are_not_computed_without_bounds() {
+    let (graph, _) = modestly("a constant", || onnx::read(&constant_arithmetic(4096, 8, 4)));
+    assert_eq!(graph.unwrap().parameter_count(), 4096 * 8);
+    for (rows, columns, additions) in
+        [(4096, 4096, 0), (1 << 32, 1 << 32, 1), (1 << 62, 0, 1), (512, 512, 3), (512, 512, 4), (4096, 8, 100)]
+    {
+        let bytes = constant_arithmetic(rows, columns, additions);
+        let _ = modestly(&format!("{additions} additions of {rows} by {columns}"), || onnx::read(&bytes));
+    }
+    assert!(onnx::read(&constant_arithmetic(4096, 8, 100)).is_err());
 }

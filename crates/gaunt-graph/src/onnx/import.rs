@@ -24,7 +24,7 @@ use crate::{Dim, Graph, Op, Shape, Tensor, ValueId};
 const MAX_RANK: usize = 16;
 
 /// Elements that folding may make, besides one for each byte of the file.
-const MAX_FOLDED: usize = 1 << 24;
+const MAX_FOLDED: usize = 1 << 20;
 
 /// What a name of the file stands for.
 #[derive(Clone)]
@@ -355,7 +355,7 @@ impl<'a> Importer<'a> {
         let Some(shapes) = shapes.iter().map(|shape| known(shape)).collect::<Option<Vec<_>>>() else {
             return Ok(None);
         };
-        self.charge(shapes.iter().map(|shape| shape.iter().product::<usize>()).fold(0, usize::saturating_add))?;
+        self.charge(&shapes)?;
         let constants: Vec<&Constant> = weights.iter().map(|weight| &weight.constant).collect();
         let name = match (op, weights.as_slice()) {
             (Op::Reshape { .. } | Op::Transpose { .. }, [weight]) => weight.name.as_str(),
@@ -370,8 +370,10 @@ impl<'a> Importer<'a> {
         Item::Weight(Weight::new(self.output, constant))
     }
 
-    /// Pays for elements that folding makes.
-    pub fn charge(&mut self, elements: usize) -> Outcome<()> {
+    /// Pays for the elements of constants of these shapes, which folding makes.
+    pub fn charge(&mut self, shapes: &[Vec<usize>]) -> Outcome<()> {
+        let count = |shape: &Vec<usize>| shape.iter().fold(1usize, |count, &size| count.saturating_mul(size));
+        let elements = shapes.iter().map(count).fold(0, usize::saturating_add);
         match self.fold_budget.checked_sub(elements) {
             Some(rest) => {
                 self.fold_budget = rest;

@@ -8,7 +8,7 @@
 //! - messages nested deeper than 32 levels,
 //! - tensors whose declared shape does not match their bytes,
 //! - values with more than 16 axes,
-//! - folded constants of more elements than the bytes of the file plus 2^24,
+//! - folded constants of more elements than the bytes of the file plus 2^20,
 //! - weights stored outside of the folder of the model.
 //!
 //! ```

@@ -91,7 +91,7 @@ fn known_result(cx: &mut Importer<'_>, a: &Item, b: &Item) -> Outcome<Vec<usize>
     let (a, b) = (cx.shape(a), cx.shape(b));
     let shapes = Op::Binary(crate::Binary::Add).output_shapes(&[&a, &b])?;
     let shape: Vec<usize> = shapes.iter().flatten().map(|dim| dim.at(1)).collect();
-    cx.charge(shape.iter().product())?;
+    cx.charge(std::slice::from_ref(&shape))?;
     Ok(shape)
 }
 
@@ -120,7 +120,7 @@ pub(super) fn range<'a>(cx: &mut Importer<'a>, call: &Call<'a>) -> Outcome<Item>
         return fail!("counts from {start} to {limit} in steps of {delta}");
     }
     let count = count as usize;
-    cx.charge(count)?;
+    cx.charge(&[vec![count]])?;
     let numbers = (0..count).map(|index| start + index as f64 * delta);
     Ok(cx.weight(if is_float {
         Constant::Floats(Array::vector(numbers.map(|x| x as f32).collect()))
