@@ -3,7 +3,7 @@
 use alloc::{format, vec::Vec};
 
 use crc::{CRC_32_ISO_HDLC, Crc, Table};
-use gaunt_graph::{Graph, ValueId};
+use gaunt_graph::{Graph, Tensor, ValueId};
 
 use crate::{
     FormatError, Metadata, description,
@@ -61,6 +61,7 @@ impl Model {
         let mut head = Writer::default();
         let (graph_text, metadata_text) = (text::compress(&graph), text::compress(&metadata));
         for (plain, packed) in [(&graph, &graph_text), (&metadata, &metadata_text)] {
+            check("bytes of text", plain.len(), limits::text_of(packed.len()))?;
             head.size(plain.len());
             head.size(packed.len());
         }
@@ -78,12 +79,9 @@ impl Model {
         let start = out.0.len();
         tensors.iter().for_each(|tensor| out.0.extend(tensor));
         seal(&mut out.0, start);
-        let elements = parameters
-            .iter()
-            .filter_map(|id| self.graph.value(*id).tensor.as_ref())
-            .map(|tensor| tensor.shape().iter().product::<usize>())
-            .sum();
-        check("elements", elements, limits::elements_of(out.0.len()))?;
+        let shapes = parameters.iter().filter_map(|id| self.graph.value(*id).tensor.as_ref()).map(Tensor::shape);
+        let numbers = shapes.map(limits::numbers).sum::<Result<usize, FormatError>>()?;
+        check("elements", numbers, limits::elements_of(out.0.len()))?;
         Ok(out.0)
     }
 
@@ -106,7 +104,7 @@ impl Model {
         for (&id, data) in file.parameters.iter().zip(&file.tensors) {
             let value = &mut graph.values[id.index()];
             let shape: Vec<usize> = value.shape.iter().map(|dim| dim.at(1)).collect();
-            elements = elements.saturating_add(limits::elements(&shape)?);
+            elements = elements.saturating_add(limits::numbers(&shape)?);
             check("elements", elements, most)?;
             value.tensor = Some(tensor::read(data, shape)?);
         }
@@ -160,12 +158,13 @@ impl<'a> File<'a> {
         let count = input.size()?;
         check("tensors", count, limits.tensors)?;
         let head = input.bytes()?;
-        let head = text::expand_sized(head, limits.description).ok_or(FormatError::Truncated { place: HEADER })?;
+        let text_of = |packed| limits.description.min(limits::text_of(packed));
+        let head = text::expand_sized(head, text_of(head.len())).ok_or(FormatError::Truncated { place: HEADER })?;
         let mut head = Reader::new(&head, HEADER);
         let [graph_plain, graph_packed, metadata_plain, metadata_packed] =
             [head.size()?, head.size()?, head.size()?, head.size()?];
-        check("bytes of description", graph_plain, limits.description)?;
-        check("bytes of metadata", metadata_plain, limits.description)?;
+        check("bytes of description", graph_plain, text_of(graph_packed))?;
+        check("bytes of metadata", metadata_plain, text_of(metadata_packed))?;
         let lengths = (0..count).map(|_| head.size()).collect::<Result<Vec<usize>, FormatError>>()?;
         head.end()?;
         let (graph, metadata) = (input.take(graph_packed)?, input.take(metadata_packed)?);

@@ -84,8 +84,9 @@ pub(crate) fn read(bytes: &[u8], limits: &Limits) -> Result<(Graph, Vec<ValueId>
     }
     let nodes = input.size()?;
     check("nodes", nodes, limits.nodes)?;
+    let mut names = 0;
     for place in 0..nodes {
-        read_node(&mut input, &mut graph, place, &mut parameters, limits)?;
+        names += read_node(&mut input, &mut graph, place, &mut parameters, limits, names)?;
     }
     let outputs = input.size()?;
     check("outputs", outputs, limits.tensors)?;
@@ -98,13 +99,15 @@ pub(crate) fn read(bytes: &[u8], limits: &Limits) -> Result<(Graph, Vec<ValueId>
     Ok((graph, parameters))
 }
 
+/// Reads a node; returns the bytes of its name and of those of its outputs. `names` are those of the nodes before.
 fn read_node(
     input: &mut Reader,
     graph: &mut Graph,
     place: usize,
     parameters: &mut Vec<ValueId>,
     limits: &Limits,
-) -> Result<(), FormatError> {
+    names: usize,
+) -> Result<usize, FormatError> {
     let op = operators::read(input, limits)?;
     let count = input.size()?;
     let inputs = (0..count).map(|_| read_reference(input, graph, parameters, limits));
@@ -114,13 +117,16 @@ fn read_node(
     let values = limits.tensors.saturating_mul(2).saturating_add(limits.nodes);
     check("values", graph.values.len().saturating_add(outputs), values)?;
     let name = node_name(graph, &op, &inputs, place);
+    let bytes = name.len().saturating_mul(outputs.saturating_add(1));
+    // A layer is called after its weight, which may have a long name and be used by many.
+    check("bytes of names", names.saturating_add(bytes), limits.description)?;
     let names: Vec<String> =
         if outputs == 1 { vec![name.clone()] } else { (0..outputs).map(|output| format!("{name}.{output}")).collect() };
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     for id in graph.add_node_outputs(name, op, &inputs, &names)? {
         check("axes of a value", graph.value(id).shape.len(), limits.rank)?;
     }
-    Ok(())
+    Ok(bytes)
 }
 
 /// A layer is called after its weight, any other node after its operator and its place.

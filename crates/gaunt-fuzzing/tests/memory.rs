@@ -110,7 +110,6 @@ fn shapes_of_codes_are_not_believed() {
 
 /// Names are written once, but a layer and what it makes are called after its weight.
 #[test]
-#[ignore = "the reader of files does not hold to it yet"]
 fn a_long_name_is_not_repeated_for_every_layer() {
     let mut graph = Graph::new("long");
     let mut x = graph.add_input("x", vec![Dim::Batch(1), Dim::Fixed(1)]);
@@ -124,7 +123,6 @@ fn a_long_name_is_not_repeated_for_every_layer() {
 
 /// A tensor without elements may have scales.
 #[test]
-#[ignore = "the reader of files does not hold to it yet"]
 fn scales_count_as_elements() {
     let mut graph = Graph::new("scales");
     let x = graph.add_input("x", vec![Dim::Batch(1), Dim::Fixed(0)]);
@@ -137,7 +135,6 @@ fn scales_count_as_elements() {
 }
 
 #[test]
-#[ignore = "the reader of files does not hold to it yet"]
 fn text_that_repeats_itself_does_not_grow_without_bounds() {
     let mut graph = Graph::new("r".repeat(3 << 20));
     let x = graph.add_input("x", vec![Dim::Batch(1)]);
@@ -148,7 +145,6 @@ fn text_that_repeats_itself_does_not_grow_without_bounds() {
 }
 
 #[test]
-#[ignore = "the reader of files does not hold to it yet"]
 fn nodes_that_repeat_themselves_do_not_grow_without_bounds() {
     let mut graph = Graph::new("deep");
     let mut x = graph.add_input("x", vec![Dim::Batch(1), Dim::Fixed(1)]);
