@@ -70,11 +70,10 @@ mod tests {
     fn a_weight_moves_by_half_a_step_at_most() {
         let floats = vec![0.5, -0.1, 0.003, 0.0, 0.0, 0.0, -3.0, 2.9, 1.0];
         let rounded = round_weight(&Tensor::new(vec![3, 3], floats.clone()).unwrap()).unwrap();
-        for (channel, largest) in [0.5, 0.0, 3.0f32].into_iter().enumerate() {
-            for i in 3 * channel..3 * channel + 3 {
-                let error = (rounded.to_floats()[i] - floats[i]).abs();
-                assert!(error <= 0.501 * largest / LEVELS, "{error} at {i}");
-            }
+        let errors = rounded.to_floats().into_iter().zip(floats).map(|(found, wanted)| (found - wanted).abs());
+        let errors: Vec<f32> = errors.collect();
+        for (errors, largest) in errors.chunks(3).zip([0.5, 0.0, 3.0f32]) {
+            assert!(errors.iter().all(|&error| error <= 0.501 * largest / LEVELS), "{errors:?} of {largest}");
         }
     }
 }
