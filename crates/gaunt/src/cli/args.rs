@@ -251,16 +251,17 @@ fn preset(name: &str) -> Result<Preset, String> {
 }
 
 impl Compress {
-    /// Ends the process as clap does if the method needs a budget and there is none.
-    pub fn check_budget(&self) {
-        if self.method != Preset::Int8
-            && self.target_size.is_none()
-            && self.target_ratio.is_none()
-            && self.max_drop.is_none()
-        {
-            let text = "a budget is needed: --target-size, --target-ratio or --max-drop, one or several";
-            Cli::command().error(ErrorKind::MissingRequiredArgument, text).exit();
+    /// Whether there is a budget, if the method needs one.
+    ///
+    /// # Errors
+    /// What clap would say of a flag that is missing.
+    pub fn check_budget(&self) -> Result<(), clap::Error> {
+        let budget = self.target_size.is_some() || self.target_ratio.is_some() || self.max_drop.is_some();
+        if budget || self.method == Preset::Int8 {
+            return Ok(());
         }
+        let text = "a budget is needed: --target-size, --target-ratio or --max-drop, one or several";
+        Err(Cli::command().error(ErrorKind::MissingRequiredArgument, text))
     }
 }
 
@@ -447,8 +448,14 @@ mod tests {
 
     #[test]
     fn compress_needs_a_budget() {
-        let error =
-            Cli::try_parse_from(["gaunt", "compress", "m.onnx", "--data", "digits", "-o", "m.gaunt"]).unwrap_err();
-        assert!(error.to_string().contains("--max-drop"), "{error}");
+        let check = |flags: &[&str]| {
+            let line = ["gaunt", "compress", "m.onnx", "--data", "digits", "-o", "m.gaunt"];
+            let Verb::Compress(args) = Cli::try_parse_from(line.iter().chain(flags)).unwrap().verb else { panic!() };
+            args.check_budget().map_err(|error| error.to_string())
+        };
+        assert!(check(&[]).unwrap_err().contains("--max-drop"));
+        assert!(check(&["--method", "uniform"]).is_err());
+        assert_eq!(check(&["--method", "int8"]), Ok(()));
+        assert_eq!(check(&["--max-drop", "1"]), Ok(()));
     }
 }
