@@ -45,7 +45,10 @@ fn killed_and_resumed_runs_leave_no_trace() {
             child.kill().unwrap();
             child.wait().unwrap();
             kills += 1;
-            assert!(!place.path("killed.gaunt").exists() || !place.read("killed.gaunt").is_empty());
+            // Killed after the file was written, while that was evaluated: it is whole, and a resumed run would refuse to touch it.
+            if place.path("killed.gaunt").exists() {
+                break;
+            }
         }
         assert!(kills > 0, "the run was never killed");
         assert!(place.read("undisturbed.gaunt") == place.read("killed.gaunt"), "{compress} after {kills} kills");
