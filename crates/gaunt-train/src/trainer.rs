@@ -156,7 +156,7 @@ pub fn train(
             Pass::Stopped => outcome.stopped = true,
         }
     }
-    run.resize(full_size(training))?;
+    run.full_grown()?;
     outcome.steps = run.state.step;
     Ok(outcome)
 }
@@ -266,9 +266,7 @@ impl<'a> Run<'a> {
     /// From where the run is to the end of the epoch.
     fn train_epoch(&mut self, progress: &mut dyn Progress) -> Result<Pass, TrainError> {
         let (epoch, steps) = (self.epoch(), self.loader.steps());
-        if let Some(growth) = self.options.growth {
-            self.resize(growth.size(epoch, self.options.epochs, full_size(self.training)))?;
-        }
+        self.grow(epoch)?;
         let first = self.state.step as usize - epoch * steps;
         for (step, batch) in (first + 1..).zip(self.loader.epoch(epoch, first)) {
             let rate = self.rate();
@@ -317,18 +315,28 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Goes on with images of another size.
-    fn resize(&mut self, size: [usize; 2]) -> Result<(), TrainError> {
+    /// Brings network and batches to the size of the images of an epoch. Batches stay as they are while that does.
+    fn grow(&mut self, epoch: usize) -> Result<(), TrainError> {
+        let Some(growth) = self.options.growth else { return Ok(()) };
+        let size = growth.size(epoch, self.options.epochs, full_size(self.training));
+        self.network.resize_images(size)?;
         if size != self.size {
-            self.network.resize_images(size)?;
             self.loader = loader(self.training, self.options, size)?;
             self.size = size;
         }
         Ok(())
     }
 
+    /// Brings the network back to the size that it came with.
+    fn full_grown(&mut self) -> Result<(), TrainError> {
+        match self.options.growth {
+            Some(_) => self.network.resize_images(full_size(self.training)),
+            None => Ok(()),
+        }
+    }
+
     fn validate(&mut self, validation: Option<&Dataset>) -> Result<Option<f64>, TrainError> {
-        self.resize(full_size(self.training))?;
+        self.full_grown()?;
         let Some(validation) = validation else { return Ok(None) };
         Ok(Some(evaluate(self.network, validation, &self.options.normalization)?.top1))
     }
