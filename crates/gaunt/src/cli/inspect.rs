@@ -6,10 +6,7 @@ use gaunt_format::{Layout, Model};
 use gaunt_graph::{Data, Op};
 use serde::Serialize;
 
-use super::{args::Inspect, output, print, table::table};
-
-/// Largest file that is read.
-const MAX_BYTES: u64 = 1 << 30;
+use super::{args::Inspect, model::MAX_BYTES, output, print, table::table};
 
 /// Everything that is shown.
 #[derive(Clone, Debug, Serialize)]

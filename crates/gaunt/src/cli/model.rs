@@ -13,8 +13,8 @@ use super::{
     output,
 };
 
-/// Largest `.gaunt` file that is read.
-const MAX_BYTES: u64 = 1 << 30;
+/// Largest file that is read as a whole.
+pub const MAX_BYTES: u64 = 1 << 30;
 /// Side of the images of a state dict that does not say.
 const DEFAULT_SIDE: usize = 32;
 

@@ -12,12 +12,10 @@ use gaunt_format::{Model, decode_codes, encode_codes};
 use gaunt_graph::Data;
 use serde::Serialize;
 
-use super::super::{args::BenchCodec, output, print, table::table};
+use super::super::{args::BenchCodec, model::MAX_BYTES, output, print, table::table};
 
 /// Times that each tensor is coded; the fastest one counts.
 const RUNS: usize = 5;
-/// Largest file that is read.
-const MAX_BYTES: u64 = 1 << 30;
 /// The programs to compare with, where they are installed.
 const RIVALS: [(&str, &[&str]); 3] =
     [("gzip -9", &["-9", "-c"]), ("xz -9", &["-9", "-c"]), ("zstd -19", &["-19", "-c"])];

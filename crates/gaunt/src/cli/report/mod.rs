@@ -12,10 +12,7 @@ use std::{ffi::OsStr, path::Path};
 
 use anyhow::{Context, Result, bail};
 
-use super::{args::Report, inspect, output};
-
-/// Largest file that is read.
-const MAX_BYTES: u64 = 1 << 30;
+use super::{args::Report, inspect, model::MAX_BYTES, output};
 
 /// What is told of one input.
 struct Page {
