@@ -3,7 +3,7 @@
 use alloc::{format, vec::Vec};
 
 use crc::{CRC_32_ISO_HDLC, Crc, Table};
-use gaunt_graph::{Graph, Tensor, ValueId};
+use gaunt_graph::{Graph, ValueId};
 
 use crate::{
     FormatError, Metadata, description,
@@ -51,6 +51,23 @@ impl Model {
     /// If the graph is not valid, or has so many zeros that a reader would refuse the file: more than 1024 elements for a
     /// byte, beyond the first 524,288.
     pub fn to_bytes(&self) -> Result<Vec<u8>, FormatError> {
+        let bytes = self.assemble()?;
+        let shapes = self.graph.parameters().map(|(_, tensor)| tensor.shape());
+        let numbers = shapes.map(limits::numbers).sum::<Result<usize, FormatError>>()?;
+        check("elements", numbers, limits::elements_of(bytes.len()))?;
+        Ok(bytes)
+    }
+
+    /// How many bytes a file would have, even one of so many zeros that [`Model::to_bytes`] refuses it: who estimates sizes
+    /// asks for emptier networks than anybody keeps.
+    ///
+    /// # Errors
+    /// If the graph is not valid.
+    pub fn file_size(&self) -> Result<usize, FormatError> {
+        self.assemble().map(|bytes| bytes.len())
+    }
+
+    fn assemble(&self) -> Result<Vec<u8>, FormatError> {
         let (graph, parameters) = description::write(&self.graph)?;
         let tensors = parameters.iter().filter_map(|id| self.graph.value(*id).tensor.as_ref()).map(tensor::write);
         let tensors: Vec<Vec<u8>> = tensors.collect();
@@ -79,9 +96,6 @@ impl Model {
         let start = out.0.len();
         tensors.iter().for_each(|tensor| out.0.extend(tensor));
         seal(&mut out.0, start);
-        let shapes = parameters.iter().filter_map(|id| self.graph.value(*id).tensor.as_ref()).map(Tensor::shape);
-        let numbers = shapes.map(limits::numbers).sum::<Result<usize, FormatError>>()?;
-        check("elements", numbers, limits::elements_of(out.0.len()))?;
         Ok(out.0)
     }
 
