@@ -136,11 +136,16 @@ impl Loader {
         let mut crops = generator(seed, Purpose::Crop { epoch });
         // Each image takes 64 bits, two words of the generator.
         crops.set_word_pos(2 * first as u128);
+        let mut holes = generator(seed, Purpose::Cutout { epoch });
+        holes.set_word_pos(2 * first as u128);
         let mut mirrors = generator(seed, Purpose::Mirror);
         Batch::gather(&self.dataset, indices, |index, image, out| {
             mirrors.set_word_pos(index as u128);
             let mirrored = (mirrors.next_u32() as usize ^ epoch) & 1 == 1;
             augment.view(crops.next_u64(), mirrored).apply(image, shape, &self.table, out);
+            if augment.cutout > 0 {
+                augment.hole(holes.next_u64(), [shape[1], shape[2]]).apply(shape, out);
+            }
         })
     }
 }

@@ -14,6 +14,8 @@ pub(crate) enum Purpose {
     Crop { epoch: usize },
     /// Which images begin mirrored.
     Mirror,
+    /// Holes of an epoch.
+    Cutout { epoch: usize },
 }
 
 /// The generator of `seed` for `purpose`, at its beginning.
@@ -28,6 +30,8 @@ pub(crate) fn generator(seed: u64, purpose: Purpose) -> ChaCha8Rng {
         Purpose::Shuffle { epoch } => (epoch as u64).wrapping_mul(2).wrapping_add(1),
         Purpose::Crop { epoch } => (epoch as u64).wrapping_mul(2).wrapping_add(2),
         Purpose::Mirror => u64::MAX,
+        // The upper half of the streams.
+        Purpose::Cutout { epoch } => (1 << 63) | epoch as u64,
     });
     generator
 }

@@ -15,7 +15,7 @@ fn options() -> LoaderOptions {
         batch_size: 50,
         seed: 7,
         normalization: Normalization::new(vec![0.0], vec![1.0 / 255.0]).unwrap(),
-        augment: Augment { pad_crop: 1, flip: true },
+        augment: Augment { pad_crop: 1, flip: true, cutout: 0 },
         drop_last: false,
     }
 }
@@ -79,7 +79,7 @@ fn seed_and_epoch_change_order_and_augmentation() {
 
 #[test]
 fn an_image_is_mirrored_every_other_epoch() {
-    let loader = loader(|options| options.augment = Augment { pad_crop: 0, flip: true });
+    let loader = loader(|options| options.augment = Augment { pad_crop: 0, flip: true, cutout: 0 });
     let images = |epoch| {
         let mut images: Vec<_> = loader
             .epoch(epoch, 0)
@@ -98,6 +98,26 @@ fn an_image_is_mirrored_every_other_epoch() {
     let close = |(value, &byte): (&f32, &u8)| (value - f32::from(byte)).abs() < 1e-3;
     let plain = even.iter().filter(|(index, image)| image.iter().zip(data.image(*index)).all(close)).count();
     assert!((120..240).contains(&plain), "about half of 360 begin mirrored, {plain} do not");
+}
+
+#[test]
+fn holes_move_from_epoch_to_epoch_and_do_not_depend_on_the_first_step() {
+    let plain = loader(|options| options.augment = Augment::NONE);
+    let cut = loader(|options| options.augment = Augment { cutout: 4, ..Augment::NONE });
+    let holes = |epoch, first| -> Vec<Vec<usize>> {
+        let images = plain.epoch(epoch, first).zip(cut.epoch(epoch, first));
+        let pairs = images.flat_map(|(plain, cut)| {
+            let of = |batch: &[f32]| batch.chunks(64).map(<[f32]>::to_vec).collect::<Vec<_>>();
+            of(&plain.images).into_iter().zip(of(&cut.images)).collect::<Vec<_>>()
+        });
+        pairs.map(|(plain, cut)| (0..64).filter(|&pixel| plain[pixel] != cut[pixel]).collect()).collect()
+    };
+    let first = holes(0, 0);
+    assert!(first.iter().all(|hole| hole.len() <= 16));
+    assert!(first.iter().any(|hole| hole.len() == 16));
+    assert_ne!(holes(1, 0), first);
+    let batch = options().batch_size;
+    assert_eq!(holes(0, 3), first[3 * batch..]);
 }
 
 #[test]

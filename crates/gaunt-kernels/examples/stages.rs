@@ -11,7 +11,7 @@
 use std::time::{Duration, Instant};
 
 use burn::tensor::{Device, Distribution, Tensor};
-use gaunt_kernels::{Activation, ConvGeometry, Maps, add, batch_norm, conv2d};
+use gaunt_kernels::{Activation, ConvGeometry, Maps, Precision, add, batch_norm, conv2d};
 
 const IMAGES: usize = 128;
 const BLOCKS: usize = 3;
@@ -37,7 +37,7 @@ impl Layer {
 
     fn forward(&self, x: Maps, activation: Activation) -> Maps {
         let geometry = ConvGeometry { stride: [1, 1], pads: [1; 4], dilation: [1, 1], groups: 1 };
-        let y = conv2d(x, self.weight.clone().into_dispatch(), None, &geometry);
+        let y = conv2d(x, self.weight.clone().into_dispatch(), None, &geometry, Precision::Fp32);
         let (gamma, beta) = (self.gamma.clone().into_dispatch(), self.beta.clone().into_dispatch());
         batch_norm(y, gamma, beta, 1e-5, activation).0
     }

@@ -15,6 +15,7 @@ use crate::{
     geometry::ConvGeometry,
     pointwise::Activation,
     pool::{PoolGeometry, Pooling},
+    precision::Precision,
 };
 
 /// Gradients are operations of the inner backend: burn differentiates once.
@@ -58,19 +59,19 @@ impl<B: BlockedOps> Backward<B, 1> for Unblock {
 struct Conv;
 
 impl<B: BlockedOps> Backward<B, 2> for Conv {
-    /// `x`, `w`, geometry.
-    type State = (FloatTensor<B>, FloatTensor<B>, ConvGeometry);
+    /// `x`, `w`, geometry, precision.
+    type State = (FloatTensor<B>, FloatTensor<B>, ConvGeometry, Precision);
 
     fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
         let dy = grads.consume::<B>(&ops.node);
-        let (x, w, geometry) = ops.state;
+        let (x, w, geometry, precision) = ops.state;
         let [x_node, w_node] = ops.parents;
         let ([_, _, height, width, _], kernel) = (shape::<5, _>(&x), shape::<4, _>(&w));
         if let Some(node) = x_node {
-            grads.register::<B>(node.id, B::blocked_conv_input(dy.clone(), w, geometry, [height, width]));
+            grads.register::<B>(node.id, B::blocked_conv_input(dy.clone(), w, geometry, precision, [height, width]));
         }
         if let Some(node) = w_node {
-            grads.register::<B>(node.id, B::blocked_conv_weight(x, dy, geometry, kernel));
+            grads.register::<B>(node.id, B::blocked_conv_weight(x, dy, geometry, precision, kernel));
         }
     }
 }
@@ -179,12 +180,17 @@ impl<B: BlockedOps, C: CheckpointStrategy> BlockedOps for Autodiff<B, C> {
         }
     }
 
-    fn blocked_conv(x: FloatTensor<Self>, w: FloatTensor<Self>, geometry: ConvGeometry) -> FloatTensor<Self> {
+    fn blocked_conv(
+        x: FloatTensor<Self>,
+        w: FloatTensor<Self>,
+        geometry: ConvGeometry,
+        precision: Precision,
+    ) -> FloatTensor<Self> {
         let op = Conv.prepare::<C>([x.node(), w.node()]).compute_bound().stateful();
         let (x, w) = (x.into_primitive(), w.into_primitive());
-        let y = B::blocked_conv(x.clone(), w.clone(), geometry);
+        let y = B::blocked_conv(x.clone(), w.clone(), geometry, precision);
         match op {
-            OpsKind::Tracked(prep) => prep.finish((x, w, geometry), y),
+            OpsKind::Tracked(prep) => prep.finish((x, w, geometry, precision), y),
             OpsKind::UnTracked(prep) => prep.finish(y),
         }
     }
@@ -267,6 +273,7 @@ impl<B: BlockedOps, C: CheckpointStrategy> BlockedOps for Autodiff<B, C> {
         _: FloatTensor<Self>,
         _: FloatTensor<Self>,
         _: ConvGeometry,
+        _: Precision,
         _: [usize; 2],
     ) -> FloatTensor<Self> {
         unimplemented!("{NO_SECOND}")
@@ -276,6 +283,7 @@ impl<B: BlockedOps, C: CheckpointStrategy> BlockedOps for Autodiff<B, C> {
         _: FloatTensor<Self>,
         _: FloatTensor<Self>,
         _: ConvGeometry,
+        _: Precision,
         _: [usize; 4],
     ) -> FloatTensor<Self> {
         unimplemented!("{NO_SECOND}")

@@ -12,6 +12,7 @@ use crate::{
     norm::{Extent, Norm, Statistics},
     pointwise::{self, Activation},
     pool::{Pool, PoolGeometry, Pooling},
+    precision::Precision,
     profile,
 };
 
@@ -23,12 +24,18 @@ pub trait BlockedOps: Backend {
     /// Blocked to `[N, C, H, W]`.
     fn unblock(x: FloatTensor<Self>, images: usize) -> FloatTensor<Self>;
     /// Convolution with `w [O, I, KH, KW]`.
-    fn blocked_conv(x: FloatTensor<Self>, w: FloatTensor<Self>, geometry: ConvGeometry) -> FloatTensor<Self>;
+    fn blocked_conv(
+        x: FloatTensor<Self>,
+        w: FloatTensor<Self>,
+        geometry: ConvGeometry,
+        precision: Precision,
+    ) -> FloatTensor<Self>;
     /// Gradient of the convolution's input, which has planes of `input` pixels.
     fn blocked_conv_input(
         dy: FloatTensor<Self>,
         w: FloatTensor<Self>,
         geometry: ConvGeometry,
+        precision: Precision,
         input: [usize; 2],
     ) -> FloatTensor<Self>;
     /// Gradient of the convolution's weight, which has the given shape.
@@ -36,6 +43,7 @@ pub trait BlockedOps: Backend {
         x: FloatTensor<Self>,
         dy: FloatTensor<Self>,
         geometry: ConvGeometry,
+        precision: Precision,
         shape: [usize; 4],
     ) -> FloatTensor<Self>;
     /// Batch norm by the statistics of the batch: the result, the means, the biased variances.
@@ -150,29 +158,45 @@ impl BlockedOps for Flex {
         tensor(layout::unblock(floats(&whole(x)), images, c * h * w), [images, c, h, w])
     }
 
-    fn blocked_conv(x: Tensor, w: Tensor, geometry: ConvGeometry) -> Tensor {
+    fn blocked_conv(x: Tensor, w: Tensor, geometry: ConvGeometry, precision: Precision) -> Tensor {
         let _timer = profile::timer("conv2d forward");
         let [blocks, _, height, width, _] = shape(&x);
         let kernel = Kernel::of(shape(&w));
         let output = geometry.output_size([height, width], kernel.size);
-        let y = conv::forward(Isa::detect(), floats(&whole(x)), floats(&whole(w)), &geometry, kernel, [height, width]);
+        let (x, w) = (whole(x), whole(w));
+        let (x, w) = (precision.operand(floats(&x)), precision.operand(floats(&w)));
+        let y = conv::forward(Isa::detect(), &x, &w, &geometry, kernel, [height, width]);
         maps(y, [blocks, kernel.outputs, output[0], output[1], LANES])
     }
 
-    fn blocked_conv_input(dy: Tensor, w: Tensor, geometry: ConvGeometry, input: [usize; 2]) -> Tensor {
+    fn blocked_conv_input(
+        dy: Tensor,
+        w: Tensor,
+        geometry: ConvGeometry,
+        precision: Precision,
+        input: [usize; 2],
+    ) -> Tensor {
         let _timer = profile::timer("conv2d input gradient");
         let [blocks, ..]: [usize; 5] = shape(&dy);
         let kernel = Kernel::of(shape(&w));
-        let dx = conv::input_gradient(Isa::detect(), floats(&whole(dy)), floats(&whole(w)), &geometry, kernel, input);
+        let (dy, w) = (whole(dy), whole(w));
+        let (dy, w) = (precision.operand(floats(&dy)), precision.operand(floats(&w)));
+        let dx = conv::input_gradient(Isa::detect(), &dy, &w, &geometry, kernel, input);
         maps(dx, [blocks, kernel.inputs * geometry.groups, input[0], input[1], LANES])
     }
 
-    fn blocked_conv_weight(x: Tensor, dy: Tensor, geometry: ConvGeometry, kernel: [usize; 4]) -> Tensor {
+    fn blocked_conv_weight(
+        x: Tensor,
+        dy: Tensor,
+        geometry: ConvGeometry,
+        precision: Precision,
+        kernel: [usize; 4],
+    ) -> Tensor {
         let _timer = profile::timer("conv2d weight gradient");
         let [_, _, height, width, _] = shape(&x);
-        let (isa, input) = (Isa::detect(), [height, width]);
-        let dw =
-            conv::weight_gradient(isa, floats(&whole(x)), floats(&whole(dy)), &geometry, Kernel::of(kernel), input);
+        let (x, dy) = (whole(x), whole(dy));
+        let (x, dy) = (precision.operand(floats(&x)), precision.operand(floats(&dy)));
+        let dw = conv::weight_gradient(Isa::detect(), &x, &dy, &geometry, Kernel::of(kernel), [height, width]);
         tensor(dw, kernel)
     }
 

@@ -70,6 +70,13 @@ impl Scratch {
         self.0.as_ptr().cast()
     }
 
+    /// The room, to write.
+    pub fn uninit(&mut self) -> &mut [MaybeUninit<f32>] {
+        let room = self.0.spare_capacity_mut();
+        // SAFETY: a line is as many numbers as it has lanes, without padding.
+        unsafe { std::slice::from_raw_parts_mut(room.as_mut_ptr().cast(), room.len() * LANES) }
+    }
+
     /// The room may be written through this pointer while nobody else reads or writes the same numbers.
     pub fn as_mut_ptr(&self) -> *mut f32 {
         self.0.as_ptr().cast_mut().cast()

@@ -14,6 +14,8 @@
 //! (Winograd, tiles of 4 by 4 outputs, or of 2 by 2 for maps of that size) where that saves products, which takes a fourth of them at
 //! about one more digit of rounding error. All else is summed directly, and padding is never multiplied with.
 //!
+//! Operands are `f32`, or rounded to bfloat16 ([`Precision`]); sums are `f32` always.
+//!
 //! # Instruction sets
 //!
 //! AVX-512, AVX2 with FMA, and portable code, detected when the process starts ([`Isa`]). Results differ between them
@@ -21,7 +23,7 @@
 //!
 //! # Limits
 //!
-//! `f32` only. Gradients of gradients are not computed. The memory of freed maps waits for maps of the same size, up to
+//! Numbers are kept as `f32` only. Gradients of gradients are not computed. The memory of freed maps waits for maps of the same size, up to
 //! 2 GiB, instead of going back to the system at each step.
 
 mod autodiff;
@@ -39,6 +41,7 @@ mod one_tap;
 mod plain;
 mod pointwise;
 mod pool;
+mod precision;
 mod product;
 pub mod profile;
 #[cfg(test)]
@@ -52,3 +55,4 @@ pub use maps::{
 };
 pub use pointwise::Activation;
 pub use pool::PoolGeometry;
+pub use precision::Precision;

@@ -11,6 +11,7 @@ use crate::{
     plain,
     pointwise::Activation,
     pool::{PoolGeometry, Pooling},
+    precision::Precision,
 };
 
 /// A batch of feature maps `[N, C, H, W]`.
@@ -66,12 +67,18 @@ impl Maps {
 }
 
 /// Convolution with `weight [O, C / groups, KH, KW]` and, if there is one, `bias [O]`.
-pub fn conv2d(x: Maps, weight: DispatchTensor, bias: Option<DispatchTensor>, g: &ConvGeometry) -> Maps {
+pub fn conv2d(
+    x: Maps,
+    weight: DispatchTensor,
+    bias: Option<DispatchTensor>,
+    g: &ConvGeometry,
+    precision: Precision,
+) -> Maps {
     let outputs = weight.shape()[0];
     let y = match x.0 {
-        Layout::Plain(x) => Layout::Plain(plain::conv2d(x, weight, g)),
+        Layout::Plain(x) => Layout::Plain(plain::conv2d(x, weight, g, precision)),
         Layout::Blocked { tensor, images } => {
-            Layout::Blocked { tensor: Dispatch::blocked_conv(tensor, weight, *g), images }
+            Layout::Blocked { tensor: Dispatch::blocked_conv(tensor, weight, *g, precision), images }
         }
     };
     match bias {

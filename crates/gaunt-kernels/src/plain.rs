@@ -5,12 +5,13 @@ use burn::backend::{
     Dispatch, DispatchTensor, TensorMetadata,
     ops::{ActivationOps, ConvOptions, FloatTensorOps, ModuleOps, PadMode},
 };
-use burn::tensor::TensorData;
+use burn::tensor::{FloatDType, TensorData};
 
 use crate::{
     geometry::ConvGeometry,
     pointwise::Activation,
     pool::{PoolGeometry, Windows},
+    precision::Precision,
 };
 
 fn reshape(tensor: DispatchTensor, shape: &[usize]) -> DispatchTensor {
@@ -22,7 +23,12 @@ fn shape(x: &DispatchTensor) -> [usize; 4] {
     std::array::from_fn(|axis| shape[axis])
 }
 
-pub(crate) fn conv2d(x: DispatchTensor, weight: DispatchTensor, g: &ConvGeometry) -> DispatchTensor {
+pub(crate) fn conv2d(
+    x: DispatchTensor,
+    weight: DispatchTensor,
+    g: &ConvGeometry,
+    precision: Precision,
+) -> DispatchTensor {
     let [top, left, bottom, right] = g.pads;
     let options = ConvOptions {
         stride: g.stride,
@@ -30,7 +36,15 @@ pub(crate) fn conv2d(x: DispatchTensor, weight: DispatchTensor, g: &ConvGeometry
         dilation: g.dilation,
         groups: g.groups,
     };
-    Dispatch::conv2d(x, weight, None, options)
+    Dispatch::conv2d(operand(x, precision), operand(weight, precision), None, options)
+}
+
+/// Rounds an operand. Its gradient is rounded on the way back; the kernels round the gradient of the result instead.
+fn operand(x: DispatchTensor, precision: Precision) -> DispatchTensor {
+    match precision {
+        Precision::Fp32 => x,
+        Precision::Bf16 => Dispatch::float_cast(Dispatch::float_cast(x, FloatDType::BF16), FloatDType::F32),
+    }
 }
 
 pub(crate) fn batch_norm(

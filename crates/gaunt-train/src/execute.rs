@@ -2,7 +2,7 @@
 
 use burn::backend::DispatchDevice;
 use gaunt_graph::{Graph, Node, Op, Reduction, Shape, Unary, ValueId};
-use gaunt_kernels::profile;
+use gaunt_kernels::{Precision, profile};
 
 use crate::{
     TrainError,
@@ -34,6 +34,8 @@ pub(crate) struct Executor<'a> {
     pub tensors: &'a [Option<Plain>],
     pub device: &'a DispatchDevice,
     pub mode: Mode,
+    /// Of the operands of convolutions and linear layers.
+    pub precision: Precision,
     /// Images.
     pub batch: usize,
     /// What has been made and is still needed.
@@ -74,7 +76,7 @@ impl Executor<'_> {
             Op::Conv(conv) => {
                 let (weight, bias) = (inputs.plain()?, inputs.optional());
                 let cancelled = self.mode == Mode::Training && stage.cancelled_bias.is_some();
-                return Ok(vec![image::conv(x, weight, bias.filter(|_| !cancelled), conv)]);
+                return Ok(vec![image::conv(x, weight, bias.filter(|_| !cancelled), conv, self.precision)]);
             }
             Op::BatchNorm { epsilon } => return Ok(vec![self.batch_norm(stage, node, x, *epsilon)]),
             Op::MaxPool(pool) => return Ok(vec![image::max_pool(x, pool)]),
@@ -102,7 +104,7 @@ impl Executor<'_> {
     fn plain(&self, op: &Op, x: Plain, mut rest: Inputs) -> Result<Plain, TrainError> {
         let _timer = profile::timer(op.name());
         Ok(match op {
-            Op::Linear => product::linear(x, rest.plain()?, rest.optional()),
+            Op::Linear => product::linear(x, rest.plain()?, rest.optional(), self.precision),
             Op::MatMul => product::matmul(x, rest.plain()?),
             Op::Binary(function) => elementwise::binary(*function, x, rest.plain()?),
             Op::Where => elementwise::choose(x, rest.plain()?, rest.plain()?),

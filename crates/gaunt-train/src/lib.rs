@@ -52,7 +52,7 @@
 //!   constants, such as a position embedding that is added, stay as they are ([`Network::parameters`]).
 //! - Batch norms move their running statistics by a share of 0.1 for each batch, PyTorch's default.
 //! - `Truncate` and `NotZero` have no gradient.
-//! - Training is in `f32`.
+//! - Numbers are `f32`; operands of convolutions and linear layers may be rounded to bfloat16 ([`Precision`]).
 #![forbid(unsafe_code)]
 
 pub mod checkpoint;
@@ -77,7 +77,7 @@ pub use burn::tensor::Device;
 pub use checkpoint::{Checkpoint, CheckpointError};
 pub use error::TrainError;
 pub use evaluate::{Evaluation, evaluate};
-pub use gaunt_kernels::profile;
+pub use gaunt_kernels::{Precision, profile};
 pub use growth::Growth;
 pub use loss::{Loss, Target, Teacher, argmax};
 pub use network::{Network, StepOutcome};

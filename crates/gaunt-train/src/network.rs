@@ -6,7 +6,7 @@ use burn::{
 };
 use gaunt_data::Batch;
 use gaunt_graph::{Graph, Op, Tensor, ValueId};
-use gaunt_kernels::profile;
+use gaunt_kernels::{Precision, profile};
 
 use crate::{
     TrainError,
@@ -31,6 +31,7 @@ const MOMENTUM: f32 = 0.1;
 pub struct Network {
     graph: Graph,
     device: Device,
+    precision: Precision,
     plan: Plan,
     parameters: Vec<Parameter>,
     /// Every constant of the graph, by value.
@@ -62,6 +63,7 @@ impl Network {
         let mut network = Self {
             graph: graph.clone(),
             device: device.clone(),
+            precision: Precision::Fp32,
             plan: Plan::new(graph)?,
             parameters: parameters::trainable(graph),
             floats: floats.collect(),
@@ -73,6 +75,17 @@ impl Network {
             network.gradients[value] = vec![0.0; network.floats[value].len()];
         }
         Ok(network)
+    }
+
+    /// Takes operands of convolutions and linear layers in another precision, in all passes and in inference; parameters,
+    /// gradients, statistics and losses stay `f32`.
+    pub fn set_precision(&mut self, precision: Precision) {
+        self.precision = precision;
+    }
+
+    /// The precision of operands; single at first.
+    pub fn precision(&self) -> Precision {
+        self.precision
     }
 
     /// Makes the network take images of another height and width; all numbers stay.
@@ -318,7 +331,8 @@ impl Network {
             flows[id.index()] = Some(Flow::Plain(plain::upload(numbers, &shape, self.device.as_dispatch())));
         }
         let (graph, floats, device) = (&self.graph, &self.floats, self.device.as_dispatch());
-        Ok(Executor { graph, floats, tensors, device, mode, batch, flows, statistics: Vec::new() })
+        let precision = self.precision;
+        Ok(Executor { graph, floats, tensors, device, mode, precision, batch, flows, statistics: Vec::new() })
     }
 
     /// Differentiates `(logits * gradient).sum()`, whose gradient by the logits is the loss's.

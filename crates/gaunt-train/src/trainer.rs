@@ -192,16 +192,17 @@ fn full_size(dataset: &Dataset) -> [usize; 2] {
     [height, width]
 }
 
-/// Batches of the training images at a size; smaller images move by fewer pixels.
+/// Batches of the training images at a size; smaller images move by fewer pixels and lose fewer.
 fn loader(training: &Arc<Dataset>, options: &TrainOptions, size: [usize; 2]) -> Result<Loader, TrainError> {
     let full = full_size(training);
     let images = if size == full { training.clone() } else { Arc::new(training.resized(size)?) };
-    let pad_crop = (options.augment.pad_crop * size[0]).div_ceil(full[0].max(1));
+    let scaled = |pixels: usize| (pixels * size[0]).div_ceil(full[0].max(1));
+    let Augment { pad_crop, cutout, flip } = options.augment;
     let options = LoaderOptions {
         batch_size: options.batch_size,
         seed: options.seed,
         normalization: options.normalization.clone(),
-        augment: Augment { pad_crop, ..options.augment },
+        augment: Augment { pad_crop: scaled(pad_crop), cutout: scaled(cutout), flip },
         drop_last: training.len() > options.batch_size,
     };
     Ok(Loader::new(&images, options)?)
@@ -394,7 +395,8 @@ impl<'a> Run<'a> {
     /// Everything that must be the same for a checkpoint to be taken up.
     fn fingerprint(&self) -> String {
         let options = TrainOptions { checkpoints: None, ..self.options.clone() };
-        format!("{} steps per epoch, a teacher: {}, {options:?}", self.loader.steps(), self.teacher.is_some())
+        let (steps, teacher, precision) = (self.loader.steps(), self.teacher.is_some(), self.network.precision());
+        format!("{steps} steps per epoch, a teacher: {teacher}, {precision:?}, {options:?}")
     }
 
     fn resume(&mut self) -> Result<(), TrainError> {

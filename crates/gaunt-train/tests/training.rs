@@ -10,8 +10,8 @@ use gaunt_graph::{
     zoo::{self, Arch},
 };
 use gaunt_train::{
-    Checkpoint, Checkpoints, Device, EpochMetrics, Growth, Network, Progress, TrainError, TrainOptions, TrainOutcome,
-    evaluate, optim::Algorithm, schedule::Schedule, train,
+    Checkpoint, Checkpoints, Device, EpochMetrics, Growth, Network, Precision, Progress, TrainError, TrainOptions,
+    TrainOutcome, evaluate, optim::Algorithm, schedule::Schedule, train,
 };
 use support::{digits, digits_graph, digits_normalization, digits_options};
 
@@ -65,6 +65,22 @@ fn two_epochs_learn_the_digits() {
     assert_eq!(second.validation_top1, Some(after.top1));
     assert!(before.top1 < 40.0 && after.top1 > 60.0, "from {} to {}", before.top1, after.top1);
     assert_eq!(after.predictions.len(), validation.len());
+}
+
+#[test]
+fn bfloat16_learns_as_single_precision_does() {
+    let losses = |precision| {
+        let mut network = Network::new(&digits_graph(), &Device::flex()).unwrap();
+        network.set_precision(precision);
+        let mut listener = Listener::default();
+        train(&mut network, None, &digits(Split::Train), None, &digits_options(), &mut listener).unwrap();
+        assert_eq!(network.precision(), precision);
+        listener.losses
+    };
+    let (single, rounded) = (losses(Precision::Fp32), losses(Precision::Bf16));
+    assert_ne!(single, rounded, "rounding shows");
+    let end = |losses: &[f64]| losses[losses.len() - 10..].iter().sum::<f64>() / 10.0;
+    assert!((end(&single) / end(&rounded) - 1.0).abs() < 0.1, "{} and {}", end(&single), end(&rounded));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Operators on maps `[N, C, H, W]`, as the kernels compute them.
 
 use gaunt_graph::{Conv, PadMode, Pool, SliceAxis, ValueId};
-use gaunt_kernels::{self as kernels, Activation, ConvGeometry, Maps, PoolGeometry};
+use gaunt_kernels::{self as kernels, Activation, ConvGeometry, Maps, PoolGeometry, Precision};
 
 use crate::{
     flow::Flow,
@@ -20,10 +20,10 @@ pub(crate) struct BatchStatistics {
     pub bias: Option<ValueId>,
 }
 
-pub(crate) fn conv(x: Flow, weight: Plain, bias: Option<Plain>, conv: &Conv) -> Flow {
+pub(crate) fn conv(x: Flow, weight: Plain, bias: Option<Plain>, conv: &Conv, precision: Precision) -> Flow {
     let Conv { stride, pads, dilation, groups, .. } = *conv;
     let geometry = ConvGeometry { stride, pads, dilation, groups };
-    Flow::Maps(kernels::conv2d(x.maps(), weight, bias, &geometry))
+    Flow::Maps(kernels::conv2d(x.maps(), weight, bias, &geometry, precision))
 }
 
 /// Normalises by the statistics of the batch.

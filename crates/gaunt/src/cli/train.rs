@@ -6,17 +6,17 @@ use std::{
 };
 
 use anyhow::{Result, bail};
-use gaunt_data::{Dataset, Normalization, OpenOptions, Split, open_split};
+use gaunt_data::{Augment, Dataset, Normalization, OpenOptions, Split, open_split};
 use gaunt_graph::{Graph, weights, zoo};
 use gaunt_train::{
-    Checkpoints, Device, Distillation, EpochMetrics, Growth, Network, Progress, TrainOptions, evaluate,
+    Checkpoints, Device, Distillation, EpochMetrics, Growth, Network, Precision, Progress, TrainOptions, evaluate,
     optim::Algorithm, schedule::Schedule,
 };
 use indicatif::ProgressBar;
 use serde::Serialize;
 
 use super::{
-    args::Train,
+    args::{PrecisionName, Train},
     data, interrupt, machine,
     model::{INFO_KEY, StateDictInfo},
     output, print, progress,
@@ -40,6 +40,8 @@ struct Config {
     rate: f32,
     decay: f32,
     first_size: Option<u32>,
+    cutout: u32,
+    precision: PrecisionName,
     seed: u64,
 }
 
@@ -125,6 +127,8 @@ fn train_graph(
         rate: args.rate,
         decay: args.decay,
         first_size: args.first_size,
+        cutout: args.cutout,
+        precision: args.run.precision.resolved(),
         seed: args.run.seed,
     };
     let run_dir = RunDir::create(&args.run, &args.out, &config)?;
@@ -140,7 +144,7 @@ fn train_graph(
         distillation: Distillation { temperature: 1.0, weight: 0.0 },
         seed: args.run.seed,
         normalization: normalization.clone(),
-        augment: args.data.data.default_augment(height.min(width)),
+        augment: Augment { cutout: args.cutout as usize, ..args.data.data.default_augment(height.min(width)) },
         growth: args.first_size.map(|first| Growth { first: first as usize, share: GROWING }),
         checkpoints: Some(Checkpoints {
             path: run_dir.latest(),
@@ -149,6 +153,7 @@ fn train_graph(
         }),
     };
     let mut network = Network::new(graph, device)?;
+    network.set_precision(args.run.precision.resolve());
     let mut terminal = Terminal { bar: progress::spinner("training"), run_dir };
     let outcome = gaunt_train::train(&mut network, None, training, Some(validation), &options, &mut terminal)?;
     terminal.bar.finish_and_clear();
@@ -156,6 +161,7 @@ fn train_graph(
         bail!("interrupted; the state is saved, go on with the same command and --resume");
     }
     terminal.run_dir.finish()?;
+    network.set_precision(Precision::Fp32);
     Ok(network)
 }
 
