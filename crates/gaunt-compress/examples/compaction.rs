@@ -8,14 +8,14 @@
 
 use std::{sync::Arc, time::Instant};
 
-use gaunt_compress::{Budget, Method, Observer, Options, Overrides, Run, TrainingData};
+use gaunt_compress::{Budget, Effort, Method, Observer, Options, Overrides, Run, TrainingData};
 use gaunt_data::{Augment, Dataset, Normalization};
 use gaunt_format::Metadata;
 use gaunt_graph::{
     Graph, Tensor,
     zoo::{Arch, build},
 };
-use gaunt_train::Device;
+use gaunt_train::{Device, Precision};
 
 const BATCH: usize = 128;
 
@@ -68,10 +68,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         method: Method::Joint,
         overrides: Overrides::default(),
         epochs: 2,
+        effort: Effort::default(),
         batch: BATCH,
+        precision: Precision::Fp32,
         seed: 0,
         normalization,
-        augment: Augment { pad_crop: 4, flip: true },
+        augment: Augment { pad_crop: 4, flip: true, cutout: 0 },
         metadata: Metadata::default(),
     };
     let mut clock = Clock::default();

@@ -55,11 +55,17 @@ impl Run<'_> {
                 self.optimizer.keep_elements(self.layers.len() + index, &kept);
             }
         }
-        self.network = Network::new(graph, &self.device)?;
+        self.network = self.network_of(graph)?;
         self.survivors = self.survivors.then(dead.survivors());
         self.size.overhead = start::overhead(graph, &self.options.metadata)?;
         self.size.calibrate(&self.layers);
         Ok(())
+    }
+
+    fn network_of(&self, graph: &Graph) -> Result<Network, CompressError> {
+        let mut network = Network::new(graph, &self.device)?;
+        network.set_precision(self.options.precision);
+        Ok(network)
     }
 
     /// Starts again from the dense weights of these channels, with nothing learnt but the quantiser's steps.
@@ -69,7 +75,7 @@ impl Run<'_> {
             return Err(CompressError::Mismatch("it has other channels".into()));
         }
         survivors.keep_in(&mut graph);
-        self.network = Network::new(&graph, &self.device)?;
+        self.network = self.network_of(&graph)?;
         for layer in &mut self.layers {
             layer.restart(CodeShape::of(shape(&graph, layer.weight)), self.network.parameter(layer.weight));
         }
@@ -114,10 +120,10 @@ mod tests {
 
     use gaunt_data::{Augment, OpenOptions, Source, Split, open_split};
     use gaunt_graph::zoo::{Arch, build};
-    use gaunt_train::Device;
+    use gaunt_train::{Device, Precision};
 
     use super::*;
-    use crate::{Budget, Method, Options, TrainingData};
+    use crate::{Budget, Effort, Method, Options, TrainingData};
 
     /// Listens to nobody.
     struct Deaf;
@@ -134,10 +140,12 @@ mod tests {
             method: Method::Joint,
             overrides: Default::default(),
             epochs: 1,
+            effort: Effort::default(),
             batch: 64,
+            precision: Precision::Fp32,
             seed: 3,
             normalization: Source::Digits.default_normalization(1).unwrap(),
-            augment: Augment { pad_crop: 0, flip: false },
+            augment: Augment::NONE,
             metadata: Default::default(),
         };
         let graph = build(Arch::Resnet20, 10, [1, 8, 8], 0).unwrap();

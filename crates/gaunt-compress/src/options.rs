@@ -4,6 +4,7 @@ use std::{fmt, str::FromStr};
 
 use gaunt_data::{Augment, DataError, Loader, LoaderOptions, Normalization};
 use gaunt_format::Metadata;
+use gaunt_train::Precision;
 
 use crate::{Budget, Overrides, TrainingData};
 
@@ -18,8 +19,12 @@ pub struct Options {
     pub overrides: Overrides,
     /// Passes over the training split; 0 quantises without training.
     pub epochs: u32,
+    /// Ways in which the final codes are chosen.
+    pub effort: Effort,
     /// Images per step.
     pub batch: usize,
+    /// Of operands while training; what is measured at the end is in single precision.
+    pub precision: Precision,
     /// Seed of batches, augmentation and sensitivity.
     pub seed: u64,
     /// Normalisation of the images.
@@ -41,6 +46,30 @@ impl Options {
             drop_last: true,
         };
         Loader::new(&data.train, options)
+    }
+}
+
+/// How much time the choice of the final codes may take. Each way of choosing costs a fit to the size, and an evaluation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Effort {
+    /// The codes as they were trained.
+    Low,
+    /// One refinement, and the codes as they were trained.
+    #[default]
+    Normal,
+    /// Several refinements.
+    High,
+}
+
+impl Effort {
+    /// Strengths of the rate-distortion choice of codes, 1 being the price that the step size implies, 0 no choice; at least
+    /// one, the strongest first.
+    pub(crate) fn refinements(self) -> &'static [f32] {
+        match self {
+            Self::Low => &[0.0],
+            Self::Normal => &[0.25, 0.0],
+            Self::High => &[1.0, 0.7, 0.5, 0.35, 0.25, 0.12, 0.0],
+        }
     }
 }
 
@@ -92,10 +121,6 @@ pub(crate) const OTHER_RATE: f32 = 5e-4;
 pub(crate) const BETAS: (f32, f32) = (0.9, 0.99);
 /// Steps over which the rates rise.
 pub(crate) const WARM_UP: u64 = 50;
-/// Strength of the rate's pull on latent weights, 1 being what the step size implies.
-pub(crate) const PULL: f32 = 1.0;
-/// Strength of the final rate-distortion choice of codes, 1 being the price that the step size implies.
-pub(crate) const REFINEMENT: f32 = 0.25;
 /// Steps between two looks at the size.
 pub(crate) const RESIZE_STEPS: u64 = 10;
 /// Rounds in which one such look moves the quantiser's steps, and the largest error in bits that a round reacts to.

@@ -1,13 +1,13 @@
 //! The end of a compression: final codes, the graph of the file, and whether the budget holds.
 
 use gaunt_graph::{Graph, rewrite::Survivors};
-use gaunt_train::evaluate;
+use gaunt_train::{Precision, evaluate};
 use rayon::prelude::*;
 
 use crate::{
     CompressError, Observer, Run, accuracy,
     finish::{CodedWeight, finish},
-    options::{REFINEMENT, STATISTICS_BATCHES},
+    options::STATISTICS_BATCHES,
     predict,
     refine::refine,
     start,
@@ -47,20 +47,26 @@ const FINER: f32 = 0.85;
 const FINER_ROUNDS: usize = 8;
 
 impl Run<'_> {
-    /// Makes the final graph of the trained codes, refined and, where size is the budget or the budget is missed, as they are:
-    /// training has fitted the network to its codes, so that a refinement often costs more than it saves. If both lose
-    /// more than the budget allows, it is made again from the best state seen during training, and with ever finer steps.
+    /// Makes the final graph of the trained codes, refined in the ways that the effort allows or as they are: training has
+    /// fitted the network to its codes, so that a refinement may cost more than it saves. Where size is the budget, the most
+    /// accurate way counts; otherwise the first that loses no more than allowed, the strongest first. If all lose more, it is
+    /// made again from the best state seen during training, and with ever finer steps.
     ///
     /// # Errors
     /// If the network cannot be run or written.
     pub fn finish(mut self, observer: &mut dyn Observer) -> Result<Outcome, CompressError> {
-        let step_size = self.step_size;
-        let mut outcome = self.candidate(REFINEMENT, observer)?;
-        if !outcome.holds || self.options.budget.bytes(self.parameters).is_some() {
+        let (step_size, by_size) = (self.step_size, self.options.budget.bytes(self.parameters).is_some());
+        self.layers.iter_mut().for_each(|layer| layer.fix_step(step_size));
+        let refinements = self.options.effort.refinements();
+        let mut outcome = self.candidate(refinements[0], observer)?;
+        for &refinement in &refinements[1..] {
+            if outcome.holds && !by_size {
+                break;
+            }
             self.step_size = step_size;
-            let plain = self.candidate(0.0, observer)?;
-            if (plain.holds, plain.after_tuning) > (outcome.holds, outcome.after_tuning) {
-                outcome = plain;
+            let next = self.candidate(refinement, observer)?;
+            if (next.holds, next.after_tuning) > (outcome.holds, outcome.after_tuning) {
+                outcome = next;
             }
         }
         if !outcome.holds && self.options.budget.max_drop.is_some() {
@@ -195,7 +201,11 @@ impl Run<'_> {
     fn measure_statistics(&mut self) -> Result<(), CompressError> {
         let epoch = self.options.epochs as usize + 1;
         let batches = self.options.loader(self.data)?.epoch(epoch, 0).take(STATISTICS_BATCHES);
-        Ok(self.network.reestimate_statistics(batches)?)
+        // The file will be run in single precision.
+        self.network.set_precision(Precision::Fp32);
+        self.network.reestimate_statistics(batches)?;
+        self.network.set_precision(self.options.precision);
+        Ok(())
     }
 
     /// Accuracy of the dense network rounded to a file of so many bytes, without training. Ends the run: network and

@@ -44,7 +44,7 @@ impl CodeShape {
 /// Occurrences that each marginal is shrunk by, towards the layer's mean.
 const PSEUDO_COUNTS: f32 = 2.0;
 /// Probabilities of a nonzero code are kept inside this range.
-const PROBABILITY: (f32, f32) = (0.01, 0.98);
+const PROBABILITY: (f32, f32) = (0.0005, 0.98);
 /// Range of the geometric parameter.
 const CONTINUATION: (f32, f32) = (0.02, 0.97);
 

@@ -12,8 +12,13 @@ use gaunt_train::{
 };
 
 use crate::{
-    CompressError, Method, Observer, Options, Snapshot, compact, controller::Controller, options::*, quantizer::Layer,
-    size::SizeModel, start,
+    CompressError, Method, Observer, Options, Snapshot, compact,
+    controller::Controller,
+    options::*,
+    pull::{COARSEST, LARGEST_STEP, Pull},
+    quantizer::Layer,
+    size::SizeModel,
+    start,
 };
 
 /// Images to train on and images to steer by.
@@ -44,6 +49,8 @@ pub struct Metrics {
     pub sparsity: f64,
     /// Global step of the quantiser.
     pub global_step: f64,
+    /// Loss that a bit costs beside what the step implies.
+    pub pull: f64,
 }
 
 /// A running compression: [`Run::new`], then [`Run::train`], then [`Run::finish`](crate::finish).
@@ -66,6 +73,7 @@ pub struct Run<'a> {
     pub(crate) size: SizeModel,
     /// Global step of the quantiser.
     pub(crate) step_size: f32,
+    pull: Pull,
     step: u64,
     /// Step of the last evaluation.
     evaluated: Option<u64>,
@@ -100,7 +108,9 @@ impl<'a> Run<'a> {
         let dense = evaluate(&mut teacher, &data.validation, &options.normalization)?;
         observer.phase("measuring sensitivities");
         let layers = start::layers(graph, data, options, device)?;
-        let network = Network::new(graph, device)?;
+        teacher.set_precision(options.precision);
+        let mut network = Network::new(graph, device)?;
+        network.set_precision(options.precision);
         let quantised: Vec<ValueId> = layers.iter().map(|layer| layer.weight).collect();
         let others = network.parameters().iter().map(|parameter| parameter.value);
         let others: Vec<ValueId> = others.filter(|value| !quantised.contains(value)).collect();
@@ -121,6 +131,7 @@ impl<'a> Run<'a> {
             controller: Controller::new(&options.budget, parameters, start),
             size: SizeModel { overhead: start::overhead(graph, &options.metadata)?, calibration: 1.0 },
             step_size: 1.0,
+            pull: Pull::default(),
             step: 0,
             evaluated: None,
             rate_factor: 1.0,
@@ -130,6 +141,9 @@ impl<'a> Run<'a> {
             last_good: None,
             best: None,
         };
+        if run.will_pull() {
+            run.layers.iter_mut().for_each(|layer| layer.limit_step(LARGEST_STEP));
+        }
         // Without training there is no way to go: the first size is the last.
         let target = run.controller.target(if options.epochs == 0 { 1.0 } else { 0.0 });
         run.solve(target);
@@ -192,11 +206,40 @@ impl<'a> Run<'a> {
         }
         let progress = self.step as f64 / self.total_steps().max(1) as f64;
         let target = self.controller.target(progress);
+        self.steer(target);
+        Ok(())
+    }
+
+    /// Moves the file towards `target` bytes: by coarser steps, or by a stronger pull once the network is sparse.
+    fn steer(&mut self, target: f64) {
+        self.round();
+        self.layers.iter_mut().for_each(Layer::refit);
+        let wanted = self.size.payload_bits(target, &self.layers);
+        if self.options.method == Method::Joint && wanted < COARSEST * self.original_weights() as f64 {
+            let error = (self.bits() / wanted).ln();
+            self.step_size = self.pull.steer(error, f64::from(self.step_size)) as f32;
+            if error >= 0.0 || !self.pull.is_slack() {
+                return;
+            }
+        } else {
+            self.pull.release();
+        }
         for _ in 0..RESIZE_ROUNDS {
             self.round();
             self.resize(target, MAX_RESIZE);
         }
-        Ok(())
+    }
+
+    /// Whether training may have to go where weights shrink instead of steps growing.
+    fn will_pull(&self) -> bool {
+        let Options { method, epochs, ref budget, .. } = *self.options;
+        let bits = budget.bytes(self.parameters).map(|bytes| 8.0 * bytes / self.original_weights() as f64);
+        method == Method::Joint && epochs > 0 && bits.is_none_or(|bits| bits < COARSEST)
+    }
+
+    /// What the rate models expect of all layers.
+    fn bits(&self) -> f64 {
+        self.layers.iter().map(|layer| layer.rate.bits).sum()
     }
 
     /// One step of training; returns its loss.
@@ -217,12 +260,15 @@ impl<'a> Run<'a> {
         let schedule = Schedule::WarmupCosine { warmup: WARM_UP.min(self.total_steps() / 10), floor: 0.0 };
         let factor = self.rate_factor * schedule.factor(self.step, self.total_steps());
         self.optimizer.begin_step();
+        let (mut squares, mut count) = (0.0, 0);
         for (index, layer) in self.layers.iter_mut().enumerate() {
             let gradient = self.network.gradient_mut(layer.weight);
-            layer.latent_gradient(self.step_size, PULL, gradient);
+            squares += layer.latent_gradient(self.step_size, self.pull.price(), gradient);
+            count += gradient.len();
             let rate = LATENT_RATE * factor * layer.step(self.step_size);
             self.optimizer.update(index, &mut layer.latent, gradient, rate, 0.0);
         }
+        self.pull.feel(squares / count.max(1) as f64);
         for (index, &value) in (self.layers.len()..).zip(&self.others) {
             let mut floats = self.network.parameter(value).to_vec();
             self.optimizer.update(index, &mut floats, self.network.gradient(value), OTHER_RATE * factor, 0.0);
@@ -259,8 +305,7 @@ impl<'a> Run<'a> {
         let factor = |bits: f64, wanted: f64| (bits / wanted).sqrt().clamp(1.0 / limit, limit) as f32;
         match self.options.method {
             Method::Joint => {
-                let bits: f64 = self.layers.iter().map(|layer| layer.rate.bits).sum();
-                self.step_size *= factor(bits, wanted);
+                self.step_size *= factor(self.bits(), wanted);
             }
             Method::Uniform => {
                 let weights = self.original_weights();
@@ -307,6 +352,7 @@ impl<'a> Run<'a> {
             drop,
             sparsity: 1.0 - nonzero as f64 / self.original_weights() as f64,
             global_step: f64::from(self.step_size),
+            pull: f64::from(self.pull.price()),
         });
         self.controller.observe(drop);
         self.evaluated = Some(self.step);
@@ -364,6 +410,8 @@ impl<'a> Run<'a> {
         ];
         checkpoint.insert("run.scalars", scalars);
         checkpoint.insert("run.steps", vec![self.step_size, self.rate_factor]);
+        checkpoint.insert("run.pull", self.pull.state());
+        checkpoint.insert("run.step_limits", self.layers.iter().map(|layer| layer.step_limit).collect::<Vec<f32>>());
         checkpoint.insert("run.step_factors", self.layers.iter().map(|layer| layer.step_factor).collect::<Vec<f32>>());
         for (index, layer) in self.layers.iter().enumerate() {
             checkpoint.insert(format!("layer.{index}.latent"), layer.latent.clone());
@@ -402,14 +450,17 @@ impl<'a> Run<'a> {
             return Err(CompressError::Mismatch("`run.steps` has another length".into()));
         };
         let step_factors = checkpoint.floats("run.step_factors")?;
-        if step_factors.len() != self.layers.len() {
-            return Err(CompressError::Mismatch("`run.step_factors` has another length".into()));
+        let step_limits = checkpoint.floats("run.step_limits")?;
+        if step_factors.len() != self.layers.len() || step_limits.len() != self.layers.len() {
+            return Err(CompressError::Mismatch("`run.step_factors` or `run.step_limits` has another length".into()));
         }
         let survivors = compact::from_integers(checkpoint.integers("run.survivors")?)?;
         if survivors != self.survivors {
             self.expand(survivors)?;
         }
         self.living = compact::from_integers(checkpoint.integers("run.living")?)?;
+        self.pull = Pull::from_state(checkpoint.integers("run.pull")?)
+            .ok_or_else(|| CompressError::Mismatch("`run.pull` has another length".into()))?;
         self.step = step;
         self.evaluated = evaluated.checked_sub(1);
         self.controller.restore(f64::from_bits(controller));
@@ -417,8 +468,9 @@ impl<'a> Run<'a> {
         self.dense_accuracy = f64::from_bits(dense);
         self.losses = Losses { sum: f64::from_bits(sum), count, level: f64::from_bits(level) };
         (self.step_size, self.rate_factor) = (step_size, rate_factor);
-        for (index, (layer, &step_factor)) in self.layers.iter_mut().zip(step_factors).enumerate() {
-            layer.step_factor = step_factor;
+        let steps = step_factors.iter().zip(step_limits);
+        for (index, (layer, (&step_factor, &step_limit))) in self.layers.iter_mut().zip(steps).enumerate() {
+            (layer.step_factor, layer.step_limit) = (step_factor, step_limit);
             checkpoint.read_into(&format!("layer.{index}.latent"), &mut layer.latent)?;
             let codes = checkpoint.codes(&format!("layer.{index}.codes"))?;
             if codes.len() != layer.codes.len() {

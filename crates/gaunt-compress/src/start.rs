@@ -36,9 +36,9 @@ pub fn layers(
         let value = graph.value(weight);
         let tensor = value.tensor.as_ref()?;
         let shape = CodeShape::of(tensor.shape());
-        let mean = sensitivity.iter().map(|&h| f64::from(h)).sum::<f64>() / sensitivity.len().max(1) as f64;
-        let unit = (mean.max(LEAST_SENSITIVITY)).powf(-0.5) as f32;
-        let mut layer = Layer::new(weight, shape, &tensor.to_floats(), unit);
+        let floats = tensor.to_floats();
+        let unit = layer_sensitivity(sensitivity, &floats).powf(-0.5) as f32;
+        let mut layer = Layer::new(weight, shape, &floats, unit);
         let wish = options.overrides.of(&value.name);
         layer.dense = wish.dense;
         if let Some(bits) = wish.floor_bits() {
@@ -47,6 +47,15 @@ pub fn layers(
         Some(layer)
     });
     Ok(layers.collect())
+}
+
+/// The mean sensitivity of a layer's weights, each counted by its square. A wide layer holds many weights that are next to
+/// nothing, and matter as little: the plain mean would take it for robust, and coarse steps would wipe it out.
+fn layer_sensitivity(sensitivity: &[f32], weights: &[f32]) -> f64 {
+    let energy = |w: f32| f64::from(w) * f64::from(w);
+    let total: f64 = weights.iter().map(|&w| energy(w)).sum();
+    let sum: f64 = sensitivity.iter().zip(weights).map(|(&h, &w)| f64::from(h) * energy(w)).sum();
+    (sum / total.max(f64::MIN_POSITIVE)).max(LEAST_SENSITIVITY)
 }
 
 /// Below this a layer does not matter at all; it keeps units finite.
@@ -74,7 +83,7 @@ pub fn overhead(graph: &Graph, metadata: &Metadata) -> Result<f64, CompressError
             Data::Floats(_) => 0,
         })
         .sum();
-    let bytes = file(graph, metadata)?.len();
+    let bytes = Model { graph, metadata: metadata.clone() }.file_size()?;
     Ok(bytes.saturating_sub(payload) as f64)
 }
 
@@ -102,6 +111,13 @@ mod tests {
     };
 
     use super::*;
+
+    #[test]
+    fn large_networks_have_an_overhead_too() {
+        let graph = zoo::build(Arch::Vgg16, 10, [3, 32, 32], 0).unwrap();
+        let bytes = overhead(&graph, &Metadata::default()).unwrap();
+        assert!((2_000.0..40_000.0).contains(&bytes), "{bytes}");
+    }
 
     #[test]
     fn a_diagonal_keeps_all_channels() {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use gaunt_compress::{
-    Budget, CompressError, Method, Metrics, Observer, Options, Outcome, Overrides, Run, Snapshot, TrainingData,
+    Budget, CompressError, Effort, Method, Metrics, Observer, Options, Outcome, Overrides, Run, Snapshot, TrainingData,
 };
 use gaunt_data::{Augment, OpenOptions, Source, Split, open_split};
 use gaunt_format::Metadata;
@@ -11,7 +11,7 @@ use gaunt_graph::{
     Graph,
     zoo::{Arch, build},
 };
-use gaunt_train::{Checkpoint, CheckpointError, Device};
+use gaunt_train::{Checkpoint, CheckpointError, Device, Precision};
 
 /// Keeps all states; stops the run at the first look after channels have left, if that is asked for.
 #[derive(Default)]
@@ -53,10 +53,12 @@ fn options(method: Method) -> Options {
         method,
         overrides: Overrides::default(),
         epochs: 6,
+        effort: Effort::default(),
         batch: 32,
+        precision: Precision::Fp32,
         seed: 3,
         normalization: Source::Digits.default_normalization(1).unwrap(),
-        augment: Augment { pad_crop: 0, flip: false },
+        augment: Augment::NONE,
         metadata: Metadata::default(),
     }
 }

@@ -12,7 +12,7 @@ fn report(flags: &str) -> Value {
     for (key, expected) in [("batch", 4), ("steps", 2), ("threads", 2)] {
         assert_eq!(report[key], expected, "{report}");
     }
-    assert_eq!(report["precision"], "fp32");
+    assert_eq!(report["precision"], if flags.contains("bf16") { "bf16" } else { "fp32" });
     let number = |key: &str| report[key].as_f64().unwrap_or_else(|| panic!("{key} is no number in {report}"));
     let images = number("images_per_s") * number("step_ms") / 1e3;
     assert!((images - 4.0).abs() < 1e-6, "{images} images a step");
@@ -45,7 +45,7 @@ fn a_training_step_is_timed_operator_by_operator() {
 
 #[test]
 fn a_teacher_and_a_compression_are_timed_too() {
-    assert_eq!(report("--arch lenet5 --teacher")["mode"], "teacher");
+    assert_eq!(report("--arch lenet5 --teacher --precision bf16")["mode"], "teacher");
     let report = report("--arch lenet5 --compress --size 16 --classes 3");
     assert_eq!(report["mode"], "compress");
     let ops = ops(&report);
@@ -68,9 +68,25 @@ fn wrong_flags_are_wrong_usage_and_impossible_sizes_are_failures() {
     {
         place.fail(&format!("bench {flags}"), 2);
     }
-    assert!(place.fail("bench train --arch lenet5 --precision fp64", 2).contains("fp32"));
+    assert!(place.fail("bench train --arch lenet5 --precision fp64", 2).contains("bf16"));
     place.fail("bench train --arch lenet5 --teacher --compress", 2);
     assert!(place.fail("bench train --arch vgg16 --size 8", 1).contains("32 x 32"));
+}
+
+#[test]
+fn a_file_is_timed() {
+    let place = Workplace::with_lenet5();
+    place.succeed("compress lenet5.safetensors --data digits --target-ratio 12 --epochs 0 -o thin.gaunt");
+    let report: Value =
+        serde_json::from_str(&place.succeed("bench infer thin.gaunt --batch 3 --runs 5 --json")).unwrap();
+    let number = |key: &str| report[key].as_f64().unwrap_or_else(|| panic!("{key} is no number in {report}"));
+    assert!(0.0 < number("fastest_ms") && number("fastest_ms") <= number("median_ms"), "{report}");
+    assert!(number("median_ms") <= number("slowest_ms"), "{report}");
+    assert!((number("images_per_s") * number("median_ms") / 3000.0 - 1.0).abs() < 1e-6, "{report}");
+    assert!(number("weight_bytes") > 0.0 && number("activation_bytes") > 0.0, "{report}");
+    assert!(place.succeed("bench infer thin.gaunt").contains("images a second"));
+    place.fail("bench infer thin.gaunt --batch 0", 2);
+    place.fail("bench infer missing.gaunt", 1);
 }
 
 #[test]

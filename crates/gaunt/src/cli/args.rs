@@ -3,9 +3,10 @@
 use std::{fmt, path::PathBuf};
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum, error::ErrorKind};
-use gaunt_compress::{ByteSize, Method, UnknownMethod};
+use gaunt_compress::{ByteSize, Effort, Method, UnknownMethod};
 use gaunt_data::{Source, Split};
 use gaunt_graph::zoo::Arch;
+use gaunt_train::Precision;
 use serde::Serialize;
 
 /// Makes trained neural networks thin: one small file that runs.
@@ -152,6 +153,9 @@ pub struct Train {
     /// Side of the images of the first epoch, in pixels; they grow to their size over 70 % of the epochs, which are cheaper for it
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
     pub first_size: Option<u32>,
+    /// Side of a square that is blanked in each training image, in pixels; guards long trainings against learning by heart
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=4096))]
+    pub cutout: u32,
     /// Start from these weights instead of random ones (.safetensors or .pth)
     #[arg(long, value_name = "FILE")]
     pub init: Option<PathBuf>,
@@ -172,6 +176,9 @@ pub struct RunOptions {
     /// Go on from the checkpoint in the run directory
     #[arg(long)]
     pub resume: bool,
+    /// Operands of convolutions and linear layers while training; sums and all else are single precision
+    #[arg(long, value_enum, default_value_t = PrecisionName::Auto)]
+    pub precision: PrecisionName,
     /// Folder of config, metrics and checkpoint [default: the output's name with .run]
     #[arg(long, value_name = "DIR")]
     pub run_dir: Option<PathBuf>,
@@ -210,6 +217,9 @@ pub struct Compress {
     /// Images per step
     #[arg(long, value_name = "N", default_value_t = 128, value_parser = clap::value_parser!(u32).range(2..=65_536))]
     pub batch: u32,
+    /// How long to look for the final codes: as trained, refined once, or refined in several ways, each of which costs an evaluation
+    #[arg(long, value_enum, default_value_t = EffortName::Normal)]
+    pub effort: EffortName,
     /// How layers share the budget: joint, uniform (a control), or int8 (no training, 8 bits each, no budget: a dense network as a
     /// file)
     #[arg(long, value_name = "NAME", default_value = "joint", value_parser = preset)]
@@ -223,6 +233,28 @@ pub struct Compress {
     #[command(flatten)]
     #[allow(missing_docs)]
     pub run: RunOptions,
+}
+
+/// Efforts by the names that they have here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EffortName {
+    /// The codes as they were trained
+    Low,
+    /// One refinement, or the codes as they were trained
+    Normal,
+    /// The best of several refinements
+    High,
+}
+
+impl From<EffortName> for Effort {
+    fn from(name: EffortName) -> Self {
+        match name {
+            EffortName::Low => Self::Low,
+            EffortName::Normal => Self::Normal,
+            EffortName::High => Self::High,
+        }
+    }
 }
 
 /// What `compress` does with a network.
@@ -353,8 +385,26 @@ pub struct Report {
 pub enum Bench {
     /// Time steps of training on random images
     Train(BenchTrain),
+    /// Time a file on random images
+    Infer(BenchInfer),
     /// Time the coder on the codes of a file, and size them by other compressors
     Codec(BenchCodec),
+}
+
+/// `gaunt bench infer`
+#[derive(Debug, Args)]
+pub struct BenchInfer {
+    /// A .gaunt file
+    pub file: PathBuf,
+    /// Images in a run
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    pub batch: u32,
+    /// Runs whose median counts; a few run before
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub runs: u32,
+    /// Print one JSON object on standard output
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `gaunt bench codec`
@@ -376,9 +426,9 @@ pub struct BenchTrain {
     /// Images per step
     #[arg(long, value_name = "N", default_value_t = 128, value_parser = clap::value_parser!(u32).range(2..=65_536))]
     pub batch: u32,
-    /// Numbers that operators compute with
-    #[arg(long, value_enum, default_value_t = Precision::Fp32)]
-    pub precision: Precision,
+    /// Operands of convolutions and linear layers
+    #[arg(long, value_enum, default_value_t = PrecisionName::Fp32)]
+    pub precision: PrecisionName,
     /// Steps whose median counts; a few run before and after
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub steps: u32,
@@ -402,12 +452,35 @@ pub struct BenchTrain {
     pub json: bool,
 }
 
-/// Numbers that training computes with.
+/// Precisions that training knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Precision {
+pub enum PrecisionName {
+    /// bfloat16 where the kernels have native instructions for it, otherwise single
+    Auto,
     /// Single precision throughout
     Fp32,
+    /// Rounded to bfloat16; without native instructions this is slower than single precision
+    Bf16,
+}
+
+impl PrecisionName {
+    /// The precision that is meant here.
+    pub fn resolve(self) -> Precision {
+        match self {
+            Self::Auto => Precision::auto(),
+            Self::Fp32 => Precision::Fp32,
+            Self::Bf16 => Precision::Bf16,
+        }
+    }
+
+    /// The same without a choice left open, for a record of what was done.
+    pub fn resolved(self) -> Self {
+        match self.resolve() {
+            Precision::Fp32 => Self::Fp32,
+            Precision::Bf16 => Self::Bf16,
+        }
+    }
 }
 
 fn arch(text: &str) -> Result<Arch, String> {

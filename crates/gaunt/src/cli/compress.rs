@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use super::{
     Ending,
-    args::{Compress, Preset},
+    args::{Compress, EffortName, PrecisionName, Preset},
     data,
     inspect::{self, Report as FileReport},
     interrupt, machine,
@@ -43,8 +43,10 @@ struct Config {
     max_drop: Option<f64>,
     epochs: u32,
     batch: u32,
+    effort: EffortName,
     method: String,
     layers: String,
+    precision: PrecisionName,
     seed: u64,
 }
 
@@ -204,7 +206,9 @@ fn options(args: &Compress, loaded: &Loaded, normalization: &Normalization, trai
         method: if let Preset::Coded(method) = args.method { method } else { Method::default() },
         overrides,
         epochs: args.epochs,
+        effort: args.effort.into(),
         batch: args.batch as usize,
+        precision: args.run.precision.resolve(),
         seed: args.run.seed,
         normalization: normalization.clone(),
         augment: args.data.data.default_augment(height.min(width)),
@@ -251,8 +255,10 @@ fn config(args: &Compress, loaded: &Loaded, options: &Options) -> Result<Config>
         max_drop: options.budget.max_drop,
         epochs: args.epochs,
         batch: args.batch,
+        effort: args.effort,
         method: args.method.to_string(),
         layers: args.layers.as_ref().map(fs::read_to_string).transpose()?.unwrap_or_default(),
+        precision: args.run.precision.resolved(),
         seed: args.run.seed,
     })
 }

@@ -2,6 +2,7 @@
 
 mod clock;
 mod codec;
+mod infer;
 mod train;
 
 use anyhow::Result;
@@ -12,6 +13,7 @@ use super::args::Bench;
 pub fn bench(args: &Bench) -> Result<()> {
     match args {
         Bench::Train(args) => train::train(args),
+        Bench::Infer(args) => infer::infer(args),
         Bench::Codec(args) => codec::codec(args),
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::{Result, ensure};
-use gaunt_compress::{Budget, ByteSize, Method, Observer, Options, Overrides, Run, TrainingData};
+use gaunt_compress::{Budget, ByteSize, Effort, Method, Observer, Options, Overrides, Run, TrainingData};
 use gaunt_data::{Augment, Batch, Dataset, Normalization};
 use gaunt_format::Metadata;
 use gaunt_graph::{Graph, zoo};
@@ -16,7 +16,7 @@ use serde::Serialize;
 
 use super::{
     super::{
-        args::{BenchTrain, Precision},
+        args::{BenchTrain, PrecisionName},
         machine, print,
         table::table,
     },
@@ -48,7 +48,7 @@ struct Report {
     parameters: usize,
     mode: Mode,
     batch: u32,
-    precision: Precision,
+    precision: PrecisionName,
     threads: usize,
     steps: u32,
     images_per_s: f64,
@@ -84,13 +84,18 @@ fn measure(args: &BenchTrain, device: &Device) -> Result<Report> {
     };
     let side = args.size as usize;
     let graph = zoo::build(args.arch, args.classes as usize, [CHANNELS, side, side], SEED)?;
-    let network = Network::new(&graph, device)?;
+    let network_of = || -> Result<Network> {
+        let mut network = Network::new(&graph, device)?;
+        network.set_precision(args.precision.resolve());
+        Ok(network)
+    };
+    let network = network_of()?;
     let lengths: Vec<usize> =
         network.parameters().iter().map(|parameter| network.parameter(parameter.value).len()).collect();
     let parameters = lengths.iter().sum();
     let clock = match mode {
         Mode::Plain => plain_steps(args, network, None, lengths)?,
-        Mode::Teacher => plain_steps(args, network, Some(Network::new(&graph, device)?), lengths)?,
+        Mode::Teacher => plain_steps(args, network, Some(network_of()?), lengths)?,
         Mode::Compress => compressing_steps(args, &graph, device)?,
     };
     let step = clock.median().as_secs_f64();
@@ -99,7 +104,7 @@ fn measure(args: &BenchTrain, device: &Device) -> Result<Report> {
         parameters,
         mode,
         batch: args.batch,
-        precision: args.precision,
+        precision: args.precision.resolved(),
         threads: rayon::current_num_threads(),
         steps: args.steps,
         images_per_s: f64::from(args.batch) / step,
@@ -138,10 +143,12 @@ fn compressing_steps(args: &BenchTrain, graph: &Graph, device: &Device) -> Resul
         method: Method::Joint,
         overrides: Overrides::default(),
         epochs: 1,
+        effort: Effort::default(),
         batch: args.batch as usize,
+        precision: args.precision.resolve(),
         seed: SEED,
         normalization: normalization()?,
-        augment: Augment { pad_crop: args.size as usize / 8, flip: true },
+        augment: Augment { pad_crop: args.size as usize / 8, flip: true, cutout: 0 },
         metadata: Metadata::default(),
     };
     let mut run = Run::new(graph, &data, &options, device, &mut clock)?;
