@@ -93,7 +93,7 @@ fn millis(time: Duration) -> f64 {
 
 /// The result for people.
 fn text(report: &Report) -> String {
-    let mut lines = table(&["", ""]);
+    let mut lines = table(&[&format!("batch {}", report.batch), "one thread"]);
     let mut row = |name: &str, value: String| {
         lines.add_row([name.to_string(), value]);
     };
@@ -103,5 +103,5 @@ fn text(report: &Report) -> String {
     row("images a second", format!("{:.1}", report.images_per_s));
     row("weights in memory", format!("{} bytes", report.weight_bytes));
     row("maps and work space", format!("{} bytes", report.activation_bytes));
-    format!("{lines}\n\n{}: batch {}, {} runs on one thread", report.file, report.batch, report.runs)
+    format!("{lines}\n\n{}: {} runs", report.file, report.runs)
 }
