@@ -1,6 +1,6 @@
-//! The joint quantiser: one operator that prunes and quantises, steered by one number.
+//! The joint quantiser: one operator that prunes and quantises, steered by one step size (and by a price: [`pull`](crate::pull)).
 //!
-//! Of each layer we train a latent weight `u`, in units of the layer's sensitivity `h` (the mean diagonal of the
+//! Of each layer we train a latent weight `u`, in units of the layer's sensitivity `h` (the energy-weighted diagonal of the
 //! Fisher information): a change of one unit costs the loss as much in every layer of the network. One global
 //! step `g` cuts all of them,
 //!

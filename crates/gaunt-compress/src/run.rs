@@ -212,10 +212,10 @@ impl<'a> Run<'a> {
 
     /// Moves the file towards `target` bytes: by coarser steps, or by a stronger pull once the network is sparse.
     fn steer(&mut self, target: f64) {
-        self.round();
-        self.layers.iter_mut().for_each(Layer::refit);
         let wanted = self.size.payload_bits(target, &self.layers);
         if self.options.method == Method::Joint && wanted < COARSEST * self.original_weights() as f64 {
+            self.round();
+            self.layers.iter_mut().for_each(Layer::refit);
             let error = (self.bits() / wanted).ln();
             self.step_size = self.pull.steer(error, f64::from(self.step_size)) as f32;
             if error >= 0.0 || !self.pull.is_slack() {
