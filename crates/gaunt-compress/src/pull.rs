@@ -2,17 +2,18 @@
 //!
 //! Coarser steps are the way to fewer bits while most codes are not zero. Beyond that they are a bad one: the sensitivities that
 //! steps go by hold for small changes, and say of a wide layer that none of its weights is missed, so that the layer as a
-//! whole is wiped out. There steps stop at the size of the layer's weights, and the weights shrink instead, each as fast as its bits are
-//! dear: a re-weighted L1 whose weights are code lengths (Oktay et al., *Scalable model compression by entropy penalized
-//! reparameterization*, 2020). The logarithm of the price follows the planned size by a proportional and an integral part. Its scale is
-//! the noise of the batches, as it was before anything was pulled: a network in distress has larger gradients, and must not be
-//! pulled harder for it. Layers whose steps are still small go on to coarser ones as the price rises, by its square root, as
-//! the optimal allocation has it: otherwise sensitive layers would keep bits that nobody else can afford.
+//! whole is wiped out, while the few weights of sensitive layers keep bits that nobody else can afford. There steps stay in the range
+//! of the layer's weights, and the weights shrink instead, each as fast as its bits are dear: a re-weighted L1 whose weights
+//! are code lengths (Oktay et al., *Scalable model compression by entropy penalized reparameterization*, 2020). The logarithm of the
+//! price follows the planned size by a proportional and an integral part. Its scale is the noise of the batches, as it was before
+//! anything was pulled: a network in distress has larger gradients, and must not be pulled harder for it.
 
 /// Bits for each weight of the original below which weights shrink.
-pub(crate) const COARSEST: f64 = 1.5;
-/// The largest step of a layer, in deviations of its weights, where its weights are meant to shrink.
-pub(crate) const LARGEST_STEP: f64 = 2.0;
+pub(crate) const COARSEST: f64 = 2.0;
+/// Bits below which a budget is met that way; others are met by steps alone.
+pub(crate) const SPARSE: f64 = 1.5;
+/// The steps of layers, in deviations of their weights, where weights are meant to shrink.
+pub(crate) const STEP_RANGE: (f32, f32) = (0.35, 1.5);
 /// Change of the price's logarithm for each unit of the size's logarithmic error: when it changes, and at every look.
 const PROPORTIONAL: f64 = 6.0;
 const INTEGRAL: f64 = 0.3;
@@ -33,23 +34,18 @@ pub struct Pull {
     error: f64,
     /// Mean square of the loss's gradient by a code.
     noise: f64,
-    /// Global step of the quantiser when the pull began.
-    step: f64,
 }
 
 impl Pull {
-    /// Learns the logarithm of the size over the size that is wanted, and the global step; returns the step that goes with
-    /// the new price.
-    pub fn steer(&mut self, error: f64, step: f64) -> f64 {
+    /// Learns the logarithm of the size over the size that is wanted.
+    pub fn steer(&mut self, error: f64) {
         if self.is_released() {
-            (self.strength, self.error, self.step) = (FIRST, error, step);
-            return step;
+            (self.strength, self.error) = (FIRST, error);
+            return;
         }
         let change = PROPORTIONAL * (error - self.error) + INTEGRAL * error;
         self.strength = (self.strength * change.clamp(-STRIDE, STRIDE).exp()).clamp(BOUNDS.0, BOUNDS.1);
         self.error = error;
-        // Steps that shrank with the price would move all codes with its every turn.
-        step.max(self.step * (self.strength / FIRST).sqrt())
     }
 
     /// Lets go.
@@ -82,14 +78,14 @@ impl Pull {
 
     /// For a checkpoint.
     pub fn state(&self) -> Vec<u64> {
-        [self.strength, self.error, self.noise, self.step].map(f64::to_bits).to_vec()
+        [self.strength, self.error, self.noise].map(f64::to_bits).to_vec()
     }
 
     /// Undoes [`Pull::state`]; nothing if it is no such state.
     pub fn from_state(state: &[u64]) -> Option<Self> {
-        let &[strength, error, noise, step] = state else { return None };
-        let [strength, error, noise, step] = [strength, error, noise, step].map(f64::from_bits);
-        Some(Self { strength, error, noise, step })
+        let &[strength, error, noise] = state else { return None };
+        let [strength, error, noise] = [strength, error, noise].map(f64::from_bits);
+        Some(Self { strength, error, noise })
     }
 }
 
@@ -105,7 +101,7 @@ mod tests {
         let (mut log_size, mut worst) = (0.0f64, 0.0f64);
         for look in 0..400 {
             let planned = -0.015 * f64::from(look.min(120));
-            pull.steer(log_size - planned, 1.0);
+            pull.steer(log_size - planned);
             let rest = -0.5 * f64::from(pull.price() / 0.2).ln();
             log_size += (rest - log_size) / 25.0;
             worst = worst.max((log_size - planned).abs());
@@ -119,16 +115,11 @@ mod tests {
         let mut pull = Pull::default();
         pull.feel(4.0);
         assert_eq!(pull.price(), 0.0);
-        assert_eq!(pull.steer(0.1, 3.0), 3.0);
+        pull.steer(0.1);
         pull.feel(100.0);
         assert_eq!(pull.price(), 2.0 * FIRST as f32);
         assert_eq!(Pull::from_state(&pull.state()), Some(pull));
-        let coarser = pull.steer(0.2, 3.0);
-        assert!((coarser / 3.0 - (f64::from(pull.price()) / (2.0 * FIRST)).sqrt()).abs() < 1e-6 && coarser > 3.0);
-        assert_eq!(pull.steer(0.0, coarser), coarser, "steps stay when the price falls");
-        (0..100).for_each(|_| {
-            pull.steer(-2.0, coarser);
-        });
+        (0..100).for_each(|_| pull.steer(-2.0));
         assert!(pull.is_slack() && !pull.is_released());
         pull.release();
         assert!(pull.is_released() && pull.price() == 0.0);

@@ -28,6 +28,8 @@ pub const BIT_PRICE: f32 = 0.057762265;
 const CHUNK: usize = 1 << 14;
 /// Sums that are kept side by side, so that the loop over a task is vectorised.
 const LANES: usize = 16;
+/// The range of steps where none is set.
+const ANY_STEP: (f32, f32) = (0.0, f32::INFINITY);
 /// Magnitude of the largest code.
 const LARGEST: f32 = 4_194_303.0;
 
@@ -44,8 +46,9 @@ pub struct Layer {
     pub latent: Vec<f32>,
     /// Largest global step that this layer takes part in; infinite unless the user set a floor on its bits.
     pub step_cap: f32,
-    /// Largest step on the way to sparse codes; infinite if no such way is planned, or it is behind. See [`Layer::fix_step`].
-    pub step_limit: f32,
+    /// Least and largest step on the way to sparse codes; anything if no such way is planned, or it is behind. See
+    /// [`Layer::fix_step`].
+    pub step_range: (f32, f32),
     /// Whether the rate does not pull at this layer.
     pub dense: bool,
     /// Factor on the global step; 1 but for allocations that treat layers one by one.
@@ -68,7 +71,7 @@ impl Layer {
             unit,
             latent,
             step_cap: f32::INFINITY,
-            step_limit: f32::INFINITY,
+            step_range: ANY_STEP,
             dense: false,
             step_factor: 1.0,
             codes,
@@ -78,8 +81,8 @@ impl Layer {
 
     /// Starts again from other floats, perhaps of another shape; the options of the layer stay.
     pub fn restart(&mut self, shape: CodeShape, floats: &[f32]) {
-        let Self { step_cap, step_limit, dense, step_factor, .. } = *self;
-        *self = Self { step_cap, step_limit, dense, step_factor, ..Self::new(self.weight, shape, floats, self.unit) };
+        let Self { step_cap, step_range, dense, step_factor, .. } = *self;
+        *self = Self { step_cap, step_range, dense, step_factor, ..Self::new(self.weight, shape, floats, self.unit) };
     }
 
     /// Forgets all weights but those with the given indices, of which the new shape is made.
@@ -92,22 +95,21 @@ impl Layer {
 
     /// The step of this layer, in its units, under a global step.
     pub fn step(&self, global: f32) -> f32 {
-        (global * self.step_factor).min(self.step_limit).min(self.step_cap)
+        let (least, largest) = self.step_range;
+        (global * self.step_factor).clamp(least, largest).min(self.step_cap)
     }
 
-    /// Limits the step to `deviations` of the weights.
-    pub fn limit_step(&mut self, deviations: f64) {
+    /// Keeps the step within a range given in deviations of the weights.
+    pub fn limit_step(&mut self, (least, largest): (f32, f32)) {
         let squares: f64 = self.latent.iter().map(|&u| f64::from(u) * f64::from(u)).sum();
-        let deviation = (squares / self.latent.len().max(1) as f64).sqrt();
-        self.step_limit = ((deviations * deviation) as f32).max(f32::MIN_POSITIVE);
+        let deviation = (squares / self.latent.len().max(1) as f64).sqrt() as f32;
+        self.step_range = (least * deviation, (largest * deviation).max(f32::MIN_POSITIVE));
     }
 
-    /// Makes the limit a part of the step: from here all layers' steps keep their proportions.
+    /// Makes the range a part of the step: from here all layers' steps keep their proportions.
     pub fn fix_step(&mut self, global: f32) {
-        if self.step_limit < global * self.step_factor {
-            self.step_factor = self.step_limit / global;
-        }
-        self.step_limit = f32::INFINITY;
+        let (least, largest) = std::mem::replace(&mut self.step_range, ANY_STEP);
+        self.step_factor = (global * self.step_factor).clamp(least, largest) / global;
     }
 
     /// Limits the step so that the largest weight has codes of at least `bits` bits.
@@ -143,13 +145,18 @@ impl Layer {
         self.unit * self.step(global)
     }
 
+    /// Loss that a bit costs by the allocation that the step was chosen by, whatever range it was kept in.
+    pub fn implied_price(&self, global: f32) -> f32 {
+        let step = global * self.step_factor;
+        BIT_PRICE * step * step
+    }
+
     /// Turns the gradient of the weights into that of the latent weights, and adds the pull of the rate: the slope of the
-    /// expected bits at each latent weight, at the price that the step implies and `price` more. Returns the sum of the squares of
-    /// the loss's gradient by the codes.
-    pub fn latent_gradient(&self, global: f32, price: f32, gradient: &mut [f32]) -> f64 {
+    /// expected bits at each latent weight, at `price` a bit and of at least `least_slope` below one. Returns the sum of the squares of the loss's gradient by the codes.
+    pub fn latent_gradient(&self, global: f32, price: f32, least_slope: f32, gradient: &mut [f32]) -> f64 {
         let _timer = profile::timer("rate model");
         let step = self.step(global);
-        let price = if self.dense { 0.0 } else { BIT_PRICE * step + price / step };
+        let price = if self.dense { 0.0 } else { price / step };
         let (unit, unit_cost) = (self.unit, self.rate.unit_cost);
         let tasks = gradient.par_chunks_mut(CHUNK).zip(self.latent.par_chunks(CHUNK));
         let squares = tasks.zip(self.rate.nonzero_cost().par_chunks(CHUNK)).map(|((gradient, latent), costs)| {
@@ -158,7 +165,7 @@ impl Layer {
                 gradient.chunks_mut(LANES).zip(latent.chunks(LANES)).zip(costs.chunks(LANES))
             {
                 for (((gradient, &u), &cost), squares) in gradient.iter_mut().zip(latent).zip(costs).zip(&mut squares) {
-                    let slope = if u.abs() < step { cost.max(0.0) } else { unit_cost };
+                    let slope = if u.abs() < step { cost.max(least_slope) } else { unit_cost };
                     let of_loss = *gradient * unit;
                     *squares += of_loss * of_loss;
                     *gradient = of_loss + price * slope.copysign(u);
@@ -231,9 +238,12 @@ mod tests {
     fn steps_stay_near_the_deviation_and_can_be_fixed_there() {
         let shape = CodeShape { outputs: 2, inputs: 2, taps: 1, width: 1 };
         let mut layer = Layer::new(ValueId(0), shape, &[3.0, -1.0, 1.0, 3.0], 0.5);
-        layer.limit_step(1.5);
-        assert!((layer.step(100.0) - 1.5 * 20f32.sqrt()).abs() < 1e-5, "{}", layer.step(100.0));
-        assert_eq!(layer.step(0.1), 0.1);
+        layer.limit_step((0.1, 1.5));
+        let deviation = 20f32.sqrt();
+        for (global, step) in [(100.0, 1.5 * deviation), (0.1, 0.1 * deviation), (1.0, 1.0)] {
+            assert!((layer.step(global) - step).abs() < 1e-5, "{} for {global}", layer.step(global));
+        }
+        assert_eq!(layer.implied_price(100.0), 1e4 * BIT_PRICE);
         let fixed = layer.step(100.0);
         layer.fix_step(100.0);
         assert_eq!(layer.step(100.0), fixed);
@@ -246,12 +256,15 @@ mod tests {
         layer.quantize(1.0);
         layer.refit();
         let mut gradient = vec![0.0; 8];
-        assert_eq!(layer.latent_gradient(1.0, 0.0, &mut gradient), 0.0);
+        assert_eq!(layer.latent_gradient(1.0, layer.implied_price(1.0), 0.0, &mut gradient), 0.0);
         assert!((gradient[2] - BIT_PRICE * layer.rate.unit_cost).abs() < 1e-6);
         assert!((gradient[5] + BIT_PRICE * layer.rate.nonzero_cost()[5].max(0.0)).abs() < 1e-6);
 
         let mut dearer = vec![0.5; 8];
-        assert_eq!(layer.latent_gradient(1.0, 3.0, &mut dearer), 8.0);
-        assert!((dearer[2] - 1.0 - (BIT_PRICE + 3.0) * layer.rate.unit_cost).abs() < 1e-5, "{}", dearer[2]);
+        let unit_cost = layer.rate.unit_cost;
+        assert_eq!(layer.latent_gradient(1.0, 3.0, unit_cost, &mut dearer), 8.0);
+        assert!((dearer[2] - 1.0 - 3.0 * layer.rate.unit_cost).abs() < 1e-5, "{}", dearer[2]);
+        let below_one = layer.rate.nonzero_cost()[0].max(unit_cost);
+        assert!((dearer[0] - 1.0 - 3.0 * below_one).abs() < 1e-5, "{}", dearer[0]);
     }
 }

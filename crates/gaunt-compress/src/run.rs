@@ -15,7 +15,7 @@ use crate::{
     CompressError, Method, Observer, Options, Snapshot, compact,
     controller::Controller,
     options::*,
-    pull::{COARSEST, LARGEST_STEP, Pull},
+    pull::{COARSEST, Pull, SPARSE, STEP_RANGE},
     quantizer::Layer,
     size::SizeModel,
     start,
@@ -49,7 +49,7 @@ pub struct Metrics {
     pub sparsity: f64,
     /// Global step of the quantiser.
     pub global_step: f64,
-    /// Loss that a bit costs beside what the step implies.
+    /// Loss that a bit costs where weights shrink; 0 where steps grow.
     pub pull: f64,
 }
 
@@ -142,7 +142,7 @@ impl<'a> Run<'a> {
             best: None,
         };
         if run.will_pull() {
-            run.layers.iter_mut().for_each(|layer| layer.limit_step(LARGEST_STEP));
+            run.layers.iter_mut().for_each(|layer| layer.limit_step(STEP_RANGE));
         }
         // Without training there is no way to go: the first size is the last.
         let target = run.controller.target(if options.epochs == 0 { 1.0 } else { 0.0 });
@@ -213,11 +213,15 @@ impl<'a> Run<'a> {
     /// Moves the file towards `target` bytes: by coarser steps, or by a stronger pull once the network is sparse.
     fn steer(&mut self, target: f64) {
         let wanted = self.size.payload_bits(target, &self.layers);
-        if self.options.method == Method::Joint && wanted < COARSEST * self.original_weights() as f64 {
+        if self.will_pull() && wanted < COARSEST * self.original_weights() as f64 {
             self.round();
             self.layers.iter_mut().for_each(Layer::refit);
+            if self.pull.is_released() {
+                let global = self.step_size;
+                self.layers.iter_mut().for_each(|layer| layer.fix_step(global));
+            }
             let error = (self.bits() / wanted).ln();
-            self.step_size = self.pull.steer(error, f64::from(self.step_size)) as f32;
+            self.pull.steer(error);
             if error >= 0.0 || !self.pull.is_slack() {
                 return;
             }
@@ -234,7 +238,7 @@ impl<'a> Run<'a> {
     fn will_pull(&self) -> bool {
         let Options { method, epochs, ref budget, .. } = *self.options;
         let bits = budget.bytes(self.parameters).map(|bytes| 8.0 * bytes / self.original_weights() as f64);
-        method == Method::Joint && epochs > 0 && bits.is_none_or(|bits| bits < COARSEST)
+        method == Method::Joint && epochs > 0 && bits.is_none_or(|bits| bits < SPARSE)
     }
 
     /// What the rate models expect of all layers.
@@ -260,12 +264,19 @@ impl<'a> Run<'a> {
         let schedule = Schedule::WarmupCosine { warmup: WARM_UP.min(self.total_steps() / 10), floor: 0.0 };
         let factor = self.rate_factor * schedule.factor(self.step, self.total_steps());
         self.optimizer.begin_step();
+        let pulled = !self.pull.is_released();
         let (mut squares, mut count) = (0.0, 0);
         for (index, layer) in self.layers.iter_mut().enumerate() {
             let gradient = self.network.gradient_mut(layer.weight);
-            squares += layer.latent_gradient(self.step_size, self.pull.price(), gradient);
+            let (price, least_slope) = match pulled {
+                // Where ones are the rule a zero costs more, and weights would gather at one.
+                true => (self.pull.price(), layer.rate.unit_cost),
+                false => (layer.implied_price(self.step_size), 0.0),
+            };
+            squares += layer.latent_gradient(self.step_size, price, least_slope, gradient);
             count += gradient.len();
-            let rate = LATENT_RATE * factor * layer.step(self.step_size);
+            let peak = if pulled { PULLED_RATE } else { LATENT_RATE };
+            let rate = peak * factor * layer.step(self.step_size);
             self.optimizer.update(index, &mut layer.latent, gradient, rate, 0.0);
         }
         self.pull.feel(squares / count.max(1) as f64);
@@ -411,7 +422,8 @@ impl<'a> Run<'a> {
         checkpoint.insert("run.scalars", scalars);
         checkpoint.insert("run.steps", vec![self.step_size, self.rate_factor]);
         checkpoint.insert("run.pull", self.pull.state());
-        checkpoint.insert("run.step_limits", self.layers.iter().map(|layer| layer.step_limit).collect::<Vec<f32>>());
+        let ranges = self.layers.iter().flat_map(|layer| [layer.step_range.0, layer.step_range.1]);
+        checkpoint.insert("run.step_ranges", ranges.collect::<Vec<f32>>());
         checkpoint.insert("run.step_factors", self.layers.iter().map(|layer| layer.step_factor).collect::<Vec<f32>>());
         for (index, layer) in self.layers.iter().enumerate() {
             checkpoint.insert(format!("layer.{index}.latent"), layer.latent.clone());
@@ -450,9 +462,9 @@ impl<'a> Run<'a> {
             return Err(CompressError::Mismatch("`run.steps` has another length".into()));
         };
         let step_factors = checkpoint.floats("run.step_factors")?;
-        let step_limits = checkpoint.floats("run.step_limits")?;
-        if step_factors.len() != self.layers.len() || step_limits.len() != self.layers.len() {
-            return Err(CompressError::Mismatch("`run.step_factors` or `run.step_limits` has another length".into()));
+        let step_ranges = checkpoint.floats("run.step_ranges")?;
+        if step_factors.len() != self.layers.len() || step_ranges.len() != 2 * self.layers.len() {
+            return Err(CompressError::Mismatch("`run.step_factors` or `run.step_ranges` has another length".into()));
         }
         let survivors = compact::from_integers(checkpoint.integers("run.survivors")?)?;
         if survivors != self.survivors {
@@ -468,9 +480,9 @@ impl<'a> Run<'a> {
         self.dense_accuracy = f64::from_bits(dense);
         self.losses = Losses { sum: f64::from_bits(sum), count, level: f64::from_bits(level) };
         (self.step_size, self.rate_factor) = (step_size, rate_factor);
-        let steps = step_factors.iter().zip(step_limits);
-        for (index, (layer, (&step_factor, &step_limit))) in self.layers.iter_mut().zip(steps).enumerate() {
-            (layer.step_factor, layer.step_limit) = (step_factor, step_limit);
+        let steps = step_factors.iter().zip(step_ranges.chunks_exact(2));
+        for (index, (layer, (&step_factor, range))) in self.layers.iter_mut().zip(steps).enumerate() {
+            (layer.step_factor, layer.step_range) = (step_factor, (range[0], range[1]));
             checkpoint.read_into(&format!("layer.{index}.latent"), &mut layer.latent)?;
             let codes = checkpoint.codes(&format!("layer.{index}.codes"))?;
             if codes.len() != layer.codes.len() {

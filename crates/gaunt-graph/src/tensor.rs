@@ -118,6 +118,12 @@ impl Tensor {
         }
     }
 
+    /// The same numbers as floats.
+    #[must_use]
+    pub fn decoded(&self) -> Self {
+        Self { shape: self.shape.clone(), data: Data::Floats(self.to_floats()) }
+    }
+
     /// The elements at the given indices of one axis.
     ///
     /// # Panics

@@ -127,6 +127,25 @@ fn tensors_that_do_not_fit_are_named() {
 }
 
 #[test]
+fn a_classifier_of_other_classes_is_left_as_it_is() {
+    let other = zoo::build(Arch::Lenet5, 7, [1, 28, 28], 1).unwrap();
+    let mut graph = zoo::build(Arch::Lenet5, 10, [1, 28, 28], 2).unwrap();
+    let before = StateDict::from(&graph);
+    assert!(weights::transfer_into(&mut graph, &StateDict::from(&other)).unwrap());
+    let (after, other) = (StateDict::from(&graph), StateDict::from(&other));
+    let kept: Vec<&String> =
+        after.tensors.keys().filter(|name| after.tensors[*name] == before.tensors[*name]).collect();
+    assert_eq!(kept.len(), 2, "{kept:?}");
+    assert!(after.tensors.iter().all(|(name, tensor)| kept.contains(&name) || *tensor == other.tensors[name]));
+
+    assert!(!weights::transfer_into(&mut graph, &before).unwrap());
+    assert_eq!(StateDict::from(&graph), before);
+    let wider = zoo::build(Arch::Lenet5, 7, [1, 32, 32], 1).unwrap();
+    let error = weights::transfer_into(&mut graph, &StateDict::from(&wider)).unwrap_err();
+    assert!(matches!(error, WeightsError::Shape { .. }), "{error}");
+}
+
+#[test]
 fn a_written_state_dict_is_read_back() {
     let graph = zoo::build(Arch::Lenet5, 10, [1, 28, 28], 5).unwrap();
     let bytes = weights::write_safetensors(&graph, Some(("arch", "lenet5"))).unwrap();

@@ -67,6 +67,8 @@ fn a_run_is_not_resumed_with_other_options_nor_forgotten_by_accident() {
         }
         sleep(Duration::from_millis(50));
     }
+    let message = place.fail(&format!("{long} --run-dir run --resume -o out.gaunt"), 1);
+    assert!(message.contains("another run"), "{message}");
     child.kill().unwrap();
     child.wait().unwrap();
     let message = place.fail(&format!("{long} --run-dir run -o out.gaunt"), 1);

@@ -34,7 +34,7 @@ use std::{
 use nearest::nearest;
 pub use safetensors::write_safetensors;
 
-use crate::{Graph, Tensor, TensorError, ValueId};
+use crate::{Graph, Op, Tensor, TensorError, ValueId};
 
 /// Parameters by name, as a file holds them.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -115,6 +115,14 @@ impl StateDict {
     }
 }
 
+impl From<&Graph> for StateDict {
+    /// The parameters of a network, coded ones decoded.
+    fn from(graph: &Graph) -> Self {
+        let tensors = graph.parameters().map(|(id, tensor)| (graph.value(id).name.clone(), tensor.decoded()));
+        Self { tensors: tensors.collect(), metadata: BTreeMap::new() }
+    }
+}
+
 /// Reads a state dict. The extension says the format: `.safetensors`, or `.pth` or `.pt` for PyTorch.
 ///
 /// # Errors
@@ -127,6 +135,30 @@ pub fn read(path: &Path) -> Result<StateDict, WeightsError> {
         Some("pth" | "pt") => pytorch::read(path, std::fs::metadata(path).map_err(io)?.len()),
         _ => Err(WeightsError::Extension(path.to_owned())),
     }
+}
+
+/// As [`load_into`], for a network that shall learn other classes: where the file has another number of them, the
+/// last linear layer stays as it is in the network. Returns whether it does.
+///
+/// # Errors
+/// As [`load_into`].
+pub fn transfer_into(graph: &mut Graph, state: &StateDict) -> Result<bool, WeightsError> {
+    let Some(last) = graph.nodes.iter().rfind(|node| node.op == Op::Linear) else {
+        return load_into(graph, state).map(|()| false);
+    };
+    let parameters = last.inputs[1..].iter().map(|&id| graph.value(id));
+    let classifier: Vec<(String, Tensor)> =
+        parameters.filter_map(|value| Some((value.name.clone(), value.tensor.clone()?))).collect();
+    let others = |(name, tensor): &(String, Tensor)| {
+        let found = state.tensors.get(name).map(Tensor::shape);
+        found.is_some_and(|found| found[0] != tensor.shape()[0] && found[1..] == tensor.shape()[1..])
+    };
+    if !classifier.iter().all(others) {
+        return load_into(graph, state).map(|()| false);
+    }
+    let mut state = state.clone();
+    state.tensors.extend(classifier);
+    load_into(graph, &state).map(|()| true)
 }
 
 /// Replaces every parameter of a network by the tensor of its name. Counters that batch norm keeps for training

@@ -156,7 +156,7 @@ pub struct Train {
     /// Side of a square that is blanked in each training image, in pixels; guards long trainings against learning by heart
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=4096))]
     pub cutout: u32,
-    /// Start from these weights instead of random ones (.safetensors or .pth)
+    /// Start from these weights instead of random ones (.gaunt, .safetensors or .pth); a classifier of other classes is learnt anew
     #[arg(long, value_name = "FILE")]
     pub init: Option<PathBuf>,
     /// File to write (.safetensors)

@@ -86,6 +86,14 @@ pub fn load_gaunt(path: &Path) -> Result<GauntModel> {
     GauntModel::from_bytes(&bytes).with_context(|| format!("{}", path.display()))
 }
 
+/// Parameters by name, of a state dict or of a `.gaunt` file.
+pub fn state_dict(path: &Path) -> Result<weights::StateDict> {
+    if path.extension().is_some_and(|extension| extension == "gaunt") {
+        return Ok((&load_gaunt(path)?.graph).into());
+    }
+    Ok(weights::read(path)?)
+}
+
 /// The normalisation that a `.gaunt` file holds.
 pub fn normalization(metadata: &Metadata) -> Result<Option<Normalization>> {
     if metadata.mean.is_empty() {

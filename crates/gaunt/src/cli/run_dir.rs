@@ -1,7 +1,7 @@
 //! The folder of a long run: its config, its metrics, its checkpoint.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, File, OpenOptions, TryLockError},
     io::Write,
     path::{Path, PathBuf},
 };
@@ -20,6 +20,7 @@ const BEST: &str = "best.safetensors";
 /// An open run directory.
 pub struct RunDir {
     folder: PathBuf,
+    /// Locked, so that no other process writes into the folder.
     metrics: File,
 }
 
@@ -51,6 +52,11 @@ impl RunDir {
         let at = || format!("{}", folder.display());
         fs::create_dir_all(&folder).with_context(at)?;
         let config = serde_json::to_string_pretty(config)?;
+        let metrics = OpenOptions::new().create(true).append(true).open(folder.join(METRICS)).with_context(at)?;
+        // Not every file system has locks; those without are no reason to refuse.
+        if let Err(TryLockError::WouldBlock) = metrics.try_lock() {
+            bail!("{}: another run is writing here; wait for it, or choose another --run-dir", folder.display());
+        }
         let unfinished = folder.join(LATEST).exists();
         if unfinished && !options.resume && !options.force {
             bail!("{}: holds an unfinished run; go on with --resume, or forget it with --force", folder.display());
@@ -58,12 +64,12 @@ impl RunDir {
         if unfinished && options.resume {
             check_config(&folder.join(CONFIG), &config)?;
         } else {
-            for stale in [LATEST, BEST, METRICS] {
+            for stale in [LATEST, BEST] {
                 remove(&folder.join(stale))?;
             }
+            metrics.set_len(0).with_context(at)?;
             super::output::write(&folder.join(CONFIG), config.as_bytes(), true)?;
         }
-        let metrics = OpenOptions::new().create(true).append(true).open(folder.join(METRICS)).with_context(at)?;
         Ok(Self { folder, metrics })
     }
 

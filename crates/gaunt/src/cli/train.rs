@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use gaunt_data::{Augment, Dataset, Normalization, OpenOptions, Split, open_split};
 use gaunt_graph::{Graph, weights, zoo};
 use gaunt_train::{
@@ -18,7 +18,7 @@ use serde::Serialize;
 use super::{
     args::{PrecisionName, Train},
     data, interrupt, machine,
-    model::{INFO_KEY, StateDictInfo},
+    model::{self, INFO_KEY, StateDictInfo},
     output, print, progress,
     run_dir::RunDir,
 };
@@ -105,7 +105,10 @@ pub fn train_to_file(args: &Train, device: &Device) -> Result<Report> {
 fn initial(args: &Train, classes: usize, shape: [usize; 3]) -> Result<Graph> {
     let mut graph = zoo::build(args.arch, classes, shape, args.run.seed)?;
     if let Some(path) = &args.init {
-        weights::load_into(&mut graph, &weights::read(path)?)?;
+        let at = || format!("{}", path.display());
+        if weights::transfer_into(&mut graph, &model::state_dict(path)?).with_context(at)? {
+            eprintln!("{}: its classifier is of other classes, and is learnt anew", path.display());
+        }
     }
     Ok(graph)
 }
