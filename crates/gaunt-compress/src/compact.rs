@@ -55,17 +55,11 @@ impl Run<'_> {
                 self.optimizer.keep_elements(self.layers.len() + index, &kept);
             }
         }
-        self.network = self.network_of(graph)?;
+        self.network = Network::new(graph, &self.device)?.with_precision(self.options.precision);
         self.survivors = self.survivors.then(dead.survivors());
         self.size.overhead = start::overhead(graph, &self.options.metadata)?;
         self.size.calibrate(&self.layers);
         Ok(())
-    }
-
-    fn network_of(&self, graph: &Graph) -> Result<Network, CompressError> {
-        let mut network = Network::new(graph, &self.device)?;
-        network.set_precision(self.options.precision);
-        Ok(network)
     }
 
     /// Starts again from the dense weights of these channels, with nothing learnt but the quantiser's steps.
@@ -75,7 +69,7 @@ impl Run<'_> {
             return Err(CompressError::Mismatch("it has other channels".into()));
         }
         survivors.keep_in(&mut graph);
-        self.network = self.network_of(&graph)?;
+        self.network = Network::new(&graph, &self.device)?.with_precision(self.options.precision);
         for layer in &mut self.layers {
             layer.restart(CodeShape::of(shape(&graph, layer.weight)), self.network.parameter(layer.weight));
         }

@@ -25,7 +25,7 @@ const BOUNDS: (f64, f64) = (1e-3, 100.0);
 /// Share of a step in the running mean square of gradients.
 const MOMENTUM: f64 = 0.02;
 
-/// The price of a bit beside that which the step size implies.
+/// The price of a bit where weights shrink, in place of the one that the step size implies.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Pull {
     /// In units of noise; 0 as long as steps do the work.

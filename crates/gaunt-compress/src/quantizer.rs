@@ -95,8 +95,13 @@ impl Layer {
 
     /// The step of this layer, in its units, under a global step.
     pub fn step(&self, global: f32) -> f32 {
+        self.step_in_range(global).min(self.step_cap)
+    }
+
+    /// The same whatever the user's floor on bits. Unlike `clamp` it is at peace with weights that are not finite.
+    fn step_in_range(&self, global: f32) -> f32 {
         let (least, largest) = self.step_range;
-        (global * self.step_factor).clamp(least, largest).min(self.step_cap)
+        (global * self.step_factor).max(least).min(largest)
     }
 
     /// Keeps the step within a range given in deviations of the weights.
@@ -108,8 +113,8 @@ impl Layer {
 
     /// Makes the range a part of the step: from here all layers' steps keep their proportions.
     pub fn fix_step(&mut self, global: f32) {
-        let (least, largest) = std::mem::replace(&mut self.step_range, ANY_STEP);
-        self.step_factor = (global * self.step_factor).clamp(least, largest) / global;
+        self.step_factor = self.step_in_range(global) / global;
+        self.step_range = ANY_STEP;
     }
 
     /// Limits the step so that the largest weight has codes of at least `bits` bits.
@@ -152,7 +157,8 @@ impl Layer {
     }
 
     /// Turns the gradient of the weights into that of the latent weights, and adds the pull of the rate: the slope of the
-    /// expected bits at each latent weight, at `price` a bit and of at least `least_slope` below one. Returns the sum of the squares of the loss's gradient by the codes.
+    /// expected bits at each latent weight, at `price` a bit and of at least `least_slope` below one. Returns the sum of the
+    /// squares of the loss's gradient by the codes.
     pub fn latent_gradient(&self, global: f32, price: f32, least_slope: f32, gradient: &mut [f32]) -> f64 {
         let _timer = profile::timer("rate model");
         let step = self.step(global);
@@ -244,6 +250,9 @@ mod tests {
             assert!((layer.step(global) - step).abs() < 1e-5, "{} for {global}", layer.step(global));
         }
         assert_eq!(layer.implied_price(100.0), 1e4 * BIT_PRICE);
+        let mut broken = Layer::new(ValueId(0), shape, &[f32::NAN; 4], 0.5);
+        broken.limit_step((0.1, 1.5));
+        assert!(broken.step(1.0) > 0.0);
         let fixed = layer.step(100.0);
         layer.fix_step(100.0);
         assert!((layer.step(100.0) / fixed - 1.0).abs() < 1e-6, "{}", layer.step(100.0));

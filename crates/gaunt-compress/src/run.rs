@@ -109,8 +109,7 @@ impl<'a> Run<'a> {
         observer.phase("measuring sensitivities");
         let layers = start::layers(graph, data, options, device)?;
         teacher.set_precision(options.precision);
-        let mut network = Network::new(graph, device)?;
-        network.set_precision(options.precision);
+        let network = Network::new(graph, device)?.with_precision(options.precision);
         let quantised: Vec<ValueId> = layers.iter().map(|layer| layer.weight).collect();
         let others = network.parameters().iter().map(|parameter| parameter.value);
         let others: Vec<ValueId> = others.filter(|value| !quantised.contains(value)).collect();
@@ -268,10 +267,11 @@ impl<'a> Run<'a> {
         let (mut squares, mut count) = (0.0, 0);
         for (index, layer) in self.layers.iter_mut().enumerate() {
             let gradient = self.network.gradient_mut(layer.weight);
-            let (price, least_slope) = match pulled {
+            let (price, least_slope) = if pulled {
                 // Where ones are the rule a zero costs more, and weights would gather at one.
-                true => (self.pull.price(), layer.rate.unit_cost),
-                false => (layer.implied_price(self.step_size), 0.0),
+                (self.pull.price(), layer.rate.unit_cost)
+            } else {
+                (layer.implied_price(self.step_size), 0.0)
             };
             squares += layer.latent_gradient(self.step_size, price, least_slope, gradient);
             count += gradient.len();

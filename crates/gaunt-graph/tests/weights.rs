@@ -143,6 +143,9 @@ fn a_classifier_of_other_classes_is_left_as_it_is() {
     let wider = zoo::build(Arch::Lenet5, 7, [1, 32, 32], 1).unwrap();
     let error = weights::transfer_into(&mut graph, &StateDict::from(&wider)).unwrap_err();
     assert!(matches!(error, WeightsError::Shape { .. }), "{error}");
+    let scalar = state(&[("fc.weight", tensor(&[2, 2], &[0.0; 4])), ("fc.bias", tensor(&[], &[0.0]))]);
+    let error = weights::transfer_into(&mut linear(), &scalar).unwrap_err();
+    assert!(matches!(error, WeightsError::Shape { .. }), "{error}");
 }
 
 #[test]

@@ -83,6 +83,13 @@ impl Network {
         self.precision = precision;
     }
 
+    /// The same network after [`Network::set_precision`].
+    #[must_use]
+    pub fn with_precision(mut self, precision: Precision) -> Self {
+        self.set_precision(precision);
+        self
+    }
+
     /// The precision of operands; single at first.
     pub fn precision(&self) -> Precision {
         self.precision

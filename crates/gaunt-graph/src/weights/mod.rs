@@ -143,22 +143,29 @@ pub fn read(path: &Path) -> Result<StateDict, WeightsError> {
 /// # Errors
 /// As [`load_into`].
 pub fn transfer_into(graph: &mut Graph, state: &StateDict) -> Result<bool, WeightsError> {
-    let Some(last) = graph.nodes.iter().rfind(|node| node.op == Op::Linear) else {
-        return load_into(graph, state).map(|()| false);
+    let Some(classifier) = classifier_of_others(graph, state) else {
+        load_into(graph, state)?;
+        return Ok(false);
     };
+    let mut state = state.clone();
+    state.tensors.extend(classifier);
+    load_into(graph, &state)?;
+    Ok(true)
+}
+
+/// The parameters of the network's last linear layer, if those of the file differ from them in the number of classes alone.
+fn classifier_of_others(graph: &Graph, state: &StateDict) -> Option<Vec<(String, Tensor)>> {
+    let last = graph.nodes.iter().rfind(|node| node.op == Op::Linear)?;
     let parameters = last.inputs[1..].iter().map(|&id| graph.value(id));
     let classifier: Vec<(String, Tensor)> =
         parameters.filter_map(|value| Some((value.name.clone(), value.tensor.clone()?))).collect();
-    let others = |(name, tensor): &(String, Tensor)| {
-        let found = state.tensors.get(name).map(Tensor::shape);
-        found.is_some_and(|found| found[0] != tensor.shape()[0] && found[1..] == tensor.shape()[1..])
+    let of_others = |(name, tensor): &(String, Tensor)| {
+        // A file may hold a tensor without axes.
+        let found = state.tensors.get(name).and_then(|found| found.shape().split_first());
+        let wanted = tensor.shape().split_first();
+        found.zip(wanted).is_some_and(|(found, wanted)| found.0 != wanted.0 && found.1 == wanted.1)
     };
-    if !classifier.iter().all(others) {
-        return load_into(graph, state).map(|()| false);
-    }
-    let mut state = state.clone();
-    state.tensors.extend(classifier);
-    load_into(graph, &state).map(|()| true)
+    classifier.iter().all(of_others).then_some(classifier)
 }
 
 /// Replaces every parameter of a network by the tensor of its name. Counters that batch norm keeps for training
