@@ -156,6 +156,9 @@ pub struct Train {
     /// Side of a square that is blanked in each training image, in pixels; guards long trainings against learning by heart
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=4096))]
     pub cutout: u32,
+    /// Share of the training images that is kept for validation; 0 trains on all of them, once everything is chosen
+    #[arg(long, value_name = "X", default_value_t = 0.1, value_parser = share)]
+    pub validation: f64,
     /// Start from these weights instead of random ones (.gaunt, .safetensors or .pth); a classifier of other classes is learnt anew
     #[arg(long, value_name = "FILE")]
     pub init: Option<PathBuf>,
@@ -498,6 +501,10 @@ fn positive_f64(text: &str) -> Result<f64, String> {
 
 fn not_negative_f64(text: &str) -> Result<f64, String> {
     in_range(text, |x| x >= 0.0, "zero or positive")
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    in_range(text, |x| (0.0..1.0).contains(&x), "from 0 to below 1")
 }
 
 fn positive(text: &str) -> Result<f32, String> {

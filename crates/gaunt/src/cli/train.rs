@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use gaunt_data::{Augment, Dataset, Normalization, OpenOptions, Split, open_split};
+use gaunt_data::{Augment, Dataset, Normalization, OpenOptions, Split, Validation, open_split};
 use gaunt_graph::{Graph, weights, zoo};
 use gaunt_train::{
     Checkpoints, Device, Distillation, EpochMetrics, Growth, Network, Precision, Progress, TrainOptions, evaluate,
@@ -41,6 +41,7 @@ struct Config {
     decay: f32,
     first_size: Option<u32>,
     cutout: u32,
+    validation: f64,
     precision: PrecisionName,
     seed: u64,
 }
@@ -50,7 +51,8 @@ struct Config {
 pub struct Report {
     out: String,
     parameters: usize,
-    validation: f64,
+    /// `null` where no images were kept for validation.
+    validation: Option<f64>,
     test: f64,
     seconds: f64,
 }
@@ -65,10 +67,9 @@ pub fn train(args: &Train) -> Result<()> {
 
 /// The result for people.
 pub fn text(report: &Report) -> String {
-    format!(
-        "{}: {} parameters, {:.2} % on validation, {:.2} % on test, in {:.0} s",
-        report.out, report.parameters, report.validation, report.test, report.seconds
-    )
+    let validation = report.validation.map_or(String::new(), |top1| format!("{top1:.2} % on validation, "));
+    let Report { out, parameters, test, seconds, .. } = report;
+    format!("{out}: {parameters} parameters, {validation}{test:.2} % on test, in {seconds:.0} s")
 }
 
 /// Trains and writes.
@@ -81,23 +82,27 @@ pub fn train_to_file(args: &Train, device: &Device) -> Result<Report> {
     let (source, seed) = (&args.data.data, args.run.seed);
     let read = |split| -> Result<Dataset> {
         let size = args.data.input.size.map(|size| [size as usize; 2]);
-        Ok(open_split(source, split, &OpenOptions { size, seed, ..OpenOptions::default() })?)
+        let validation = Validation::Fraction(args.validation);
+        Ok(open_split(source, split, &OpenOptions { size, seed, validation, ..OpenOptions::default() })?)
     };
-    let (training, validation) = (Arc::new(read(Split::Train)?), read(Split::Val)?);
+    let training = Arc::new(read(Split::Train)?);
+    let validation = if args.validation > 0.0 { Some(read(Split::Val)?) } else { None };
     let shape = training.shape();
     let normalization = match data::from_flags(&args.data.input, shape[0])? {
         Some(normalization) => normalization,
         None => source.default_normalization(shape[0]).unwrap_or_else(|| Normalization::measure(&training)),
     };
     let graph = initial(args, training.classes().len(), shape)?;
-    let mut network = train_graph(args, &graph, &training, &validation, &normalization, device)?;
+    let mut network = train_graph(args, &graph, &training, validation.as_ref(), &normalization, device)?;
     let trained = network.to_graph();
     output::write(&args.out, &state_dict(args, &trained, shape, &normalization)?, args.run.force)?;
+    let mut top1 = |images: &Dataset| -> Result<f64> { Ok(evaluate(&mut network, images, &normalization)?.top1) };
+    let (validation, test) = (validation.as_ref().map(&mut top1).transpose()?, top1(&read(Split::Test)?)?);
     Ok(Report {
         out: args.out.display().to_string(),
         parameters: trained.parameter_count(),
-        validation: evaluate(&mut network, &validation, &normalization)?.top1,
-        test: evaluate(&mut network, &read(Split::Test)?, &normalization)?.top1,
+        validation,
+        test,
         seconds: started.elapsed().as_secs_f64(),
     })
 }
@@ -117,7 +122,7 @@ fn train_graph(
     args: &Train,
     graph: &Graph,
     training: &Arc<Dataset>,
-    validation: &Dataset,
+    validation: Option<&Dataset>,
     normalization: &Normalization,
     device: &Device,
 ) -> Result<Network> {
@@ -131,6 +136,7 @@ fn train_graph(
         decay: args.decay,
         first_size: args.first_size,
         cutout: args.cutout,
+        validation: args.validation,
         precision: args.run.precision.resolved(),
         seed: args.run.seed,
     };
@@ -158,7 +164,7 @@ fn train_graph(
     let mut network = Network::new(graph, device)?;
     network.set_precision(args.run.precision.resolve());
     let mut terminal = Terminal { bar: progress::spinner("training"), run_dir };
-    let outcome = gaunt_train::train(&mut network, None, training, Some(validation), &options, &mut terminal)?;
+    let outcome = gaunt_train::train(&mut network, None, training, validation, &options, &mut terminal)?;
     terminal.bar.finish_and_clear();
     if outcome.stopped {
         bail!("interrupted; the state is saved, go on with the same command and --resume");
