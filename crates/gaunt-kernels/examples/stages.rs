@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! cargo run --release -p gaunt-kernels --example stages
-//! cargo run --release -p gaunt-kernels --example stages -- 64    # those of so many channels
+//! cargo run --release -p gaunt-kernels --example stages -- bf16 64    # in bfloat16, those of so many channels
 //! ```
 //!
 //! The rate counts the products of all three passes of the convolutions, as if there were no padding, over the time of
@@ -35,9 +35,9 @@ impl Layer {
         }
     }
 
-    fn forward(&self, x: Maps, activation: Activation) -> Maps {
+    fn forward(&self, x: Maps, activation: Activation, precision: Precision) -> Maps {
         let geometry = ConvGeometry { stride: [1, 1], pads: [1; 4], dilation: [1, 1], groups: 1 };
-        let y = conv2d(x, self.weight.clone().into_dispatch(), None, &geometry, Precision::Fp32);
+        let y = conv2d(x, self.weight.clone().into_dispatch(), None, &geometry, precision);
         let (gamma, beta) = (self.gamma.clone().into_dispatch(), self.beta.clone().into_dispatch());
         batch_norm(y, gamma, beta, 1e-5, activation).0
     }
@@ -45,8 +45,11 @@ impl Layer {
 
 fn main() {
     let device = Device::flex().autodiff();
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let precision = if arguments.iter().any(|word| word == "bf16") { Precision::Bf16 } else { Precision::Fp32 };
+    let only: Vec<usize> = arguments.iter().filter_map(|word| word.parse().ok()).collect();
     for (channels, side) in [(16, 32), (32, 16), (64, 8), (64, 32), (128, 16), (256, 8), (512, 4), (512, 2)] {
-        if std::env::args().nth(1).is_some_and(|only| only != channels.to_string()) {
+        if !only.is_empty() && !only.contains(&channels) {
             continue;
         }
         let layers: Vec<Layer> = (0..2 * BLOCKS).map(|_| Layer::new(channels, &device)).collect();
@@ -54,8 +57,8 @@ fn main() {
         let step = || {
             let mut maps = Maps::from_tensor(x.clone().into_dispatch());
             for block in layers.chunks_exact(2) {
-                let inner = block[0].forward(maps.clone(), Activation::Relu);
-                maps = add(block[1].forward(inner, Activation::None), maps, Activation::Relu);
+                let inner = block[0].forward(maps.clone(), Activation::Relu, precision);
+                maps = add(block[1].forward(inner, Activation::None, precision), maps, Activation::Relu);
             }
             let start = Instant::now();
             let gradients = Tensor::<4>::from_dispatch(maps.into_tensor()).sum().backward();

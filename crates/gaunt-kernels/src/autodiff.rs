@@ -59,7 +59,7 @@ impl<B: BlockedOps> Backward<B, 1> for Unblock {
 struct Conv;
 
 impl<B: BlockedOps> Backward<B, 2> for Conv {
-    /// `x`, `w`, geometry, precision.
+    /// `x` as it is kept, `w`, geometry, precision.
     type State = (FloatTensor<B>, FloatTensor<B>, ConvGeometry, Precision);
 
     fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
@@ -190,7 +190,10 @@ impl<B: BlockedOps, C: CheckpointStrategy> BlockedOps for Autodiff<B, C> {
         let (x, w) = (x.into_primitive(), w.into_primitive());
         let y = B::blocked_conv(x.clone(), w.clone(), geometry, precision);
         match op {
-            OpsKind::Tracked(prep) => prep.finish((x, w, geometry, precision), y),
+            OpsKind::Tracked(prep) => {
+                let kept = B::blocked_conv_keep(x, w.clone(), geometry, precision);
+                prep.finish((kept, w, geometry, precision), y)
+            }
             OpsKind::UnTracked(prep) => prep.finish(y),
         }
     }
@@ -275,6 +278,15 @@ impl<B: BlockedOps, C: CheckpointStrategy> BlockedOps for Autodiff<B, C> {
         _: ConvGeometry,
         _: Precision,
         _: [usize; 2],
+    ) -> FloatTensor<Self> {
+        unimplemented!("{NO_SECOND}")
+    }
+
+    fn blocked_conv_keep(
+        _: FloatTensor<Self>,
+        _: FloatTensor<Self>,
+        _: ConvGeometry,
+        _: Precision,
     ) -> FloatTensor<Self> {
         unimplemented!("{NO_SECOND}")
     }

@@ -5,7 +5,7 @@ use burn::tensor::{DType, TensorData};
 
 use crate::{
     buffer::Buffer,
-    conv::{self, Kernel},
+    conv::{Conv, Kernel},
     geometry::ConvGeometry,
     lanes::{Isa, LANES},
     layout,
@@ -38,7 +38,15 @@ pub trait BlockedOps: Backend {
         precision: Precision,
         input: [usize; 2],
     ) -> FloatTensor<Self>;
-    /// Gradient of the convolution's weight, which has the given shape.
+    /// The input in the form that [`blocked_conv_weight`](Self::blocked_conv_weight) takes: itself, or `[B / 2, C, H, W, 16]` of
+    /// words, each of which has the bfloat16 numbers of two images.
+    fn blocked_conv_keep(
+        x: FloatTensor<Self>,
+        w: FloatTensor<Self>,
+        geometry: ConvGeometry,
+        precision: Precision,
+    ) -> FloatTensor<Self>;
+    /// Gradient of the convolution's weight, which has the given shape, from its input as it was kept.
     fn blocked_conv_weight(
         x: FloatTensor<Self>,
         dy: FloatTensor<Self>,
@@ -137,6 +145,16 @@ fn extent(x: &Tensor, images: usize) -> Extent {
     Extent { channels, plane: height * width, images }
 }
 
+/// Height and width of blocked maps.
+fn plane(x: &Tensor) -> [usize; 2] {
+    let [_, _, height, width, _] = shape(x);
+    [height, width]
+}
+
+fn convolution(geometry: ConvGeometry, precision: Precision, kernel: [usize; 4], input: [usize; 2]) -> Conv {
+    Conv { isa: Isa::detect(), precision, geometry, kernel: Kernel::of(kernel), input }
+}
+
 /// What a pool and its gradient are called in a profile.
 fn pool_names(pooling: Pooling) -> [&'static str; 2] {
     match pooling {
@@ -160,13 +178,10 @@ impl BlockedOps for Flex {
 
     fn blocked_conv(x: Tensor, w: Tensor, geometry: ConvGeometry, precision: Precision) -> Tensor {
         let _timer = profile::timer("conv2d forward");
-        let [blocks, _, height, width, _] = shape(&x);
-        let kernel = Kernel::of(shape(&w));
-        let output = geometry.output_size([height, width], kernel.size);
-        let (x, w) = (whole(x), whole(w));
-        let (x, w) = (precision.operand(floats(&x)), precision.operand(floats(&w)));
-        let y = conv::forward(Isa::detect(), &x, &w, &geometry, kernel, [height, width]);
-        maps(y, [blocks, kernel.outputs, output[0], output[1], LANES])
+        let conv = convolution(geometry, precision, shape(&w), plane(&x));
+        let [height, width] = geometry.output_size(conv.input, conv.kernel.size);
+        let ([blocks, ..], x, w): ([usize; 5], _, _) = (shape(&x), whole(x), whole(w));
+        maps(conv.forward(floats(&x), floats(&w)), [blocks, conv.kernel.outputs, height, width, LANES])
     }
 
     fn blocked_conv_input(
@@ -177,12 +192,20 @@ impl BlockedOps for Flex {
         input: [usize; 2],
     ) -> Tensor {
         let _timer = profile::timer("conv2d input gradient");
-        let [blocks, ..]: [usize; 5] = shape(&dy);
-        let kernel = Kernel::of(shape(&w));
-        let (dy, w) = (whole(dy), whole(w));
-        let (dy, w) = (precision.operand(floats(&dy)), precision.operand(floats(&w)));
-        let dx = conv::input_gradient(Isa::detect(), &dy, &w, &geometry, kernel, input);
-        maps(dx, [blocks, kernel.inputs * geometry.groups, input[0], input[1], LANES])
+        let conv = convolution(geometry, precision, shape(&w), input);
+        let ([blocks, ..], dy, w): ([usize; 5], _, _) = (shape(&dy), whole(dy), whole(w));
+        let channels = conv.kernel.inputs * geometry.groups;
+        maps(conv.input_gradient(floats(&dy), floats(&w)), [blocks, channels, input[0], input[1], LANES])
+    }
+
+    fn blocked_conv_keep(x: Tensor, w: Tensor, geometry: ConvGeometry, precision: Precision) -> Tensor {
+        let _timer = profile::timer("conv2d keep");
+        let [blocks, channels, height, width, _] = shape(&x);
+        let x = whole(x);
+        match convolution(geometry, precision, shape(&w), [height, width]).keep(floats(&x)) {
+            Some(pairs) => maps(pairs, [blocks.div_ceil(2), channels, height, width, LANES]),
+            None => x,
+        }
     }
 
     fn blocked_conv_weight(
@@ -193,11 +216,9 @@ impl BlockedOps for Flex {
         kernel: [usize; 4],
     ) -> Tensor {
         let _timer = profile::timer("conv2d weight gradient");
-        let [_, _, height, width, _] = shape(&x);
+        let conv = convolution(geometry, precision, kernel, plane(&x));
         let (x, dy) = (whole(x), whole(dy));
-        let (x, dy) = (precision.operand(floats(&x)), precision.operand(floats(&dy)));
-        let dw = conv::weight_gradient(Isa::detect(), &x, &dy, &geometry, Kernel::of(kernel), [height, width]);
-        tensor(dw, kernel)
+        tensor(conv.weight_gradient(floats(&x), floats(&dy)), kernel)
     }
 
     fn blocked_norm(

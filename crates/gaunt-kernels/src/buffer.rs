@@ -1,7 +1,7 @@
 //! Memory for maps: aligned to vectors, written once, and used again.
 //!
 //! A training step frees and allocates the same large tensors over and over. Given back to the system, each would have to be
-//! cleared page by page; so freed buffers wait here for the next tensor of their size.
+//! cleared page by page; so freed buffers wait here for the next tensor of their size, or of down to half of it.
 
 use std::{
     mem::MaybeUninit,
@@ -146,10 +146,11 @@ fn bytes(lines: &Vec<Line>) -> usize {
     lines.capacity() * size_of::<Line>()
 }
 
-/// Room for `len` lines, none of which can be relied on.
+/// Room for at least `len` lines, none of which can be relied on.
 fn take(len: usize) -> Vec<Line> {
     let mut free = FREE.lock().unwrap_or_else(PoisonError::into_inner);
-    match free.iter().rposition(|lines| lines.capacity() == len) {
+    let fitting = free.iter().enumerate().rev().filter(|(_, lines)| (len..=2 * len).contains(&lines.capacity()));
+    match fitting.min_by_key(|(_, lines)| lines.capacity()).map(|(at, _)| at) {
         Some(at) => free.remove(at),
         None => {
             // Without the lock: the system may take its time.

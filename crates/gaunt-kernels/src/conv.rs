@@ -3,7 +3,8 @@
 //! Maps are `[B, C, H, W, 16]`: sixteen images lie side by side, so that a pixel of a channel is one vector and every
 //! operation is vertical. One tap is a matrix product of its own ([`one_tap`]), and three by three taps are
 //! transformed ([`winograd`]) where that saves products. In the direct way, forward and input gradient are the same
-//! [`gather`](crate::gather) with the kernel turned; the weight gradient is a [`correlation`](crate::correlation). Tasks
+//! [`gather`](crate::gather) with the kernel turned; the weight gradient is a [`correlation`](crate::correlation). Where the
+//! processor multiplies bfloat16, that way is taken with operands in [pairs](crate::pairs), or as [`tiles`]. Tasks
 //! and orders of summation are fixed, so any number of threads gives the same bits.
 
 use crate::{
@@ -11,8 +12,11 @@ use crate::{
     correlation::Correlation,
     gather::Gather,
     geometry::{ConvGeometry, backward_runs, forward_runs},
-    lanes::Isa,
+    lanes::{Isa, LANES},
     one_tap,
+    pairs::{ChannelPairs, pair, pair_blocks, unpair_blocks},
+    precision::{Operand, Precision},
+    tiles,
     winograd::{self, Tiling},
 };
 
@@ -40,91 +44,203 @@ impl Kernel {
     }
 }
 
-/// How a convolution is computed; its shape alone decides, and all three passes go the same way.
-enum Way {
+/// Channels from which on transforms save more than products of pairs do, which are two in the time of one.
+const WIDE: usize = 32;
+
+/// How a convolution is computed; shape and instructions alone decide.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Way {
     /// One tap at every pixel of planes of this size.
     OneTap {
         plane: usize,
     },
     Transformed(Tiling),
     Direct,
+    /// Directly, with operands in pairs of bfloat16.
+    Paired,
+    /// Directly, with operands in tiles of such pairs.
+    Tiled,
 }
 
-impl Way {
-    fn of(g: &ConvGeometry, kernel: Kernel, input: [usize; 2]) -> Self {
-        if one_tap::applies(g, kernel) {
-            return Self::OneTap { plane: input[0] * input[1] };
+/// A convolution of maps in planes of `input` pixels, by the instructions of `isa`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Conv {
+    pub isa: Isa,
+    pub precision: Precision,
+    pub geometry: ConvGeometry,
+    pub kernel: Kernel,
+    pub input: [usize; 2],
+}
+
+/// The two passes that sum over channels.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Pass {
+    Forward,
+    InputGradient,
+}
+
+impl Conv {
+    fn way(&self) -> Way {
+        let Kernel { outputs, inputs, .. } = self.kernel;
+        let tiling = Tiling::new(&self.geometry, self.kernel, self.input);
+        let dense = self.geometry.groups == 1 && inputs > 1;
+        if self.precision == Precision::Bf16 && self.isa.multiplies_bf16() && dense {
+            if self.isa.multiplies_tiles() {
+                return Way::Tiled;
+            }
+            if tiling.is_none() || inputs.min(outputs) < WIDE {
+                return Way::Paired;
+            }
         }
-        Tiling::new(g, kernel, input).map_or(Self::Direct, Self::Transformed)
+        if one_tap::applies(&self.geometry, self.kernel) {
+            return Way::OneTap { plane: self.input_plane() };
+        }
+        tiling.map_or(Way::Direct, Way::Transformed)
     }
-}
 
-/// `y = x * w`: `x [B, C, H, W, 16]` in planes of `input` pixels.
-pub(crate) fn forward(isa: Isa, x: &[f32], w: &[f32], g: &ConvGeometry, kernel: Kernel, input: [usize; 2]) -> Buffer {
-    match Way::of(g, kernel, input) {
-        Way::OneTap { plane } => return one_tap::forward(isa, x, w, kernel, plane),
-        Way::Transformed(tiling) => return winograd::forward(isa, &tiling, x, w, kernel),
-        Way::Direct => {}
+    /// `y = x * w`, of `x [B, C, H, W, 16]`.
+    pub fn forward(&self, x: &[f32], w: &[f32]) -> Buffer {
+        self.forward_by(self.way(), x, w)
     }
-    let [height, width] = g.output_size(input, kernel.size);
-    let (outputs, taps) = (kernel.outputs / g.groups, kernel.taps());
-    let gather = Gather {
-        runs: forward_runs(g, input, kernel.size),
-        rows: height,
-        groups: g.groups,
-        sources: kernel.inputs,
-        targets: outputs,
-        source_plane: input[0] * input[1],
-        target_plane: height * width,
-        taps,
-    };
-    gather
-        .run(isa, x, |group, target, source, tap| w[((group * outputs + target) * kernel.inputs + source) * taps + tap])
-}
 
-/// Gradient of `x` from that of `y`.
-pub(crate) fn input_gradient(
-    isa: Isa,
-    dy: &[f32],
-    w: &[f32],
-    g: &ConvGeometry,
-    kernel: Kernel,
-    input: [usize; 2],
-) -> Buffer {
-    match Way::of(g, kernel, input) {
-        Way::OneTap { plane } => return one_tap::input_gradient(isa, dy, w, kernel, plane),
-        Way::Transformed(tiling) => return winograd::input_gradient(isa, &tiling, dy, w, kernel),
-        Way::Direct => {}
+    /// Gradient of `x` from that of `y`.
+    pub fn input_gradient(&self, dy: &[f32], w: &[f32]) -> Buffer {
+        self.input_gradient_by(self.way(), dy, w)
     }
-    let [height, width] = g.output_size(input, kernel.size);
-    let (outputs, taps) = (kernel.outputs / g.groups, kernel.taps());
-    let gather = Gather {
-        runs: backward_runs(g, input, kernel.size),
-        rows: input[0],
-        groups: g.groups,
-        sources: outputs,
-        targets: kernel.inputs,
-        source_plane: height * width,
-        target_plane: input[0] * input[1],
-        taps,
-    };
-    gather.run(isa, dy, |group, target, source, tap| {
-        w[((group * outputs + source) * kernel.inputs + target) * taps + tap]
-    })
-}
 
-/// Gradient of the weight, `[O, I, KH, KW]`.
-pub(crate) fn weight_gradient(
-    isa: Isa,
-    x: &[f32],
-    dy: &[f32],
-    g: &ConvGeometry,
-    kernel: Kernel,
-    input: [usize; 2],
-) -> Vec<f32> {
-    match Way::of(g, kernel, input) {
-        Way::OneTap { plane } => one_tap::weight_gradient(isa, x, dy, kernel, plane),
-        Way::Transformed(tiling) => winograd::weight_gradient(isa, &tiling, x, dy, kernel),
-        Way::Direct => Correlation::new(x, dy, g, kernel, input).run(isa),
+    /// Gradient of the weight, `[O, I, KH, KW]`, from the input as it was [kept](Self::keep).
+    pub fn weight_gradient(&self, x: &[f32], dy: &[f32]) -> Vec<f32> {
+        self.weight_gradient_by(self.way(), x, dy)
+    }
+
+    /// The input in the form that the gradient of the weight takes, if it is not the input itself.
+    pub fn keep(&self, x: &[f32]) -> Option<Buffer> {
+        (self.precision == Precision::Bf16).then(|| pair_blocks(self.isa, x, self.input_block()))
+    }
+
+    pub(crate) fn forward_by(&self, way: Way, x: &[f32], w: &[f32]) -> Buffer {
+        let Self { isa, kernel, .. } = *self;
+        if let Way::Paired | Way::Tiled = way {
+            return self.halved(way, Pass::Forward, x, w);
+        }
+        let (x, w) = (&*self.operand(x), &*self.operand(w));
+        match way {
+            Way::OneTap { plane } => one_tap::forward(isa, x, w, kernel, plane),
+            Way::Transformed(tiling) => winograd::forward(isa, &tiling, x, w, kernel),
+            _ => self.gather(Pass::Forward).run(isa, x, self.weight(Pass::Forward, w)),
+        }
+    }
+
+    pub(crate) fn input_gradient_by(&self, way: Way, dy: &[f32], w: &[f32]) -> Buffer {
+        let Self { isa, kernel, .. } = *self;
+        if let Way::Paired | Way::Tiled = way {
+            return self.halved(way, Pass::InputGradient, dy, w);
+        }
+        let (dy, w) = (&*self.operand(dy), &*self.operand(w));
+        match way {
+            Way::OneTap { plane } => one_tap::input_gradient(isa, dy, w, kernel, plane),
+            Way::Transformed(tiling) => winograd::input_gradient(isa, &tiling, dy, w, kernel),
+            _ => self.gather(Pass::InputGradient).run(isa, dy, self.weight(Pass::InputGradient, w)),
+        }
+    }
+
+    pub(crate) fn weight_gradient_by(&self, way: Way, x: &[f32], dy: &[f32]) -> Vec<f32> {
+        let Self { isa, geometry, kernel, input, .. } = *self;
+        if let Way::Tiled = way {
+            return tiles::weight_gradient(isa, x, dy, &geometry, kernel, input);
+        }
+        if let Way::Paired = way {
+            let dy = pair_blocks(isa, dy, self.output_block());
+            return Correlation::of_pairs(x, &dy, &geometry, kernel, input).run(isa);
+        }
+        let blocks = dy.len() / self.output_block().max(1);
+        let unpaired = match self.precision {
+            Precision::Fp32 => None,
+            Precision::Bf16 => Some(unpair_blocks(isa, x, self.input_block(), blocks)),
+        };
+        let (x, dy) = (unpaired.as_deref().unwrap_or(x), &*self.operand(dy));
+        match way {
+            Way::OneTap { plane } => one_tap::weight_gradient(isa, x, dy, kernel, plane),
+            Way::Transformed(tiling) => winograd::weight_gradient(isa, &tiling, x, dy, kernel),
+            _ => Correlation::new(x, dy, &geometry, kernel, input).run(isa),
+        }
+    }
+
+    fn operand<'a>(&self, numbers: &'a [f32]) -> Operand<'a> {
+        self.precision.of_sums(self.kernel.inputs).operand(self.isa, numbers)
+    }
+
+    fn input_plane(&self) -> usize {
+        self.input[0] * self.input[1]
+    }
+
+    fn output_plane(&self) -> usize {
+        let [height, width] = self.geometry.output_size(self.input, self.kernel.size);
+        height * width
+    }
+
+    /// Numbers of a block of images of the input.
+    fn input_block(&self) -> usize {
+        self.geometry.groups * self.kernel.inputs * self.input_plane() * LANES
+    }
+
+    /// Numbers of a block of images of the output.
+    fn output_block(&self) -> usize {
+        self.kernel.outputs * self.output_plane() * LANES
+    }
+
+    fn gather(&self, pass: Pass) -> Gather {
+        let Self { geometry, kernel, input, .. } = self;
+        let (groups, taps, outputs) = (geometry.groups, kernel.taps(), kernel.outputs / geometry.groups);
+        let (input_plane, output_plane) = (self.input_plane(), self.output_plane());
+        match pass {
+            Pass::Forward => Gather {
+                runs: forward_runs(geometry, *input, kernel.size),
+                rows: geometry.output_size(*input, kernel.size)[0],
+                groups,
+                sources: kernel.inputs,
+                targets: outputs,
+                source_plane: input_plane,
+                target_plane: output_plane,
+                taps,
+                pairs: false,
+            },
+            Pass::InputGradient => Gather {
+                runs: backward_runs(geometry, *input, kernel.size),
+                rows: input[0],
+                groups,
+                sources: outputs,
+                targets: kernel.inputs,
+                source_plane: output_plane,
+                target_plane: input_plane,
+                taps,
+                pairs: false,
+            },
+        }
+    }
+
+    /// The weight of group, target and source in the group, and tap.
+    fn weight<'a>(&self, pass: Pass, w: &'a [f32]) -> impl Fn(usize, usize, usize, usize) -> f32 + 'a {
+        let (outputs, inputs, taps) =
+            (self.kernel.outputs / self.geometry.groups, self.kernel.inputs, self.kernel.taps());
+        move |group, target, source, tap| {
+            let [output, input] = if pass == Pass::Forward { [target, source] } else { [source, target] };
+            w[((group * outputs + output) * inputs + input) * taps + tap]
+        }
+    }
+
+    /// A sum over channels in pairs, or in tiles.
+    fn halved(&self, way: Way, pass: Pass, from: &[f32], w: &[f32]) -> Buffer {
+        let (gather, weight) = (self.gather(pass), self.weight(pass, w));
+        if let Way::Tiled = way {
+            return tiles::gather(self.isa, &gather, from, |target, source, tap| weight(0, target, source, tap));
+        }
+        let sources = gather.sources;
+        let maps = ChannelPairs::of(self.isa, from, sources, gather.source_plane, 1);
+        let gather = Gather { sources: maps.pairs, source_plane: maps.plane + 1, pairs: true, ..gather };
+        gather.run(self.isa, maps.words(), |group, target, source, tap| {
+            let of = |source| if source < sources { weight(group, target, source, tap) } else { 0.0 };
+            pair(of(2 * source), of(2 * source + 1))
+        })
     }
 }

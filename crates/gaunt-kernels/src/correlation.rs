@@ -2,14 +2,14 @@
 //!
 //! For each tap, six output channels by four input channels are summed in registers over all rows of a sweep, which is a few
 //! blocks of images where maps are small. Between the sweeps of a task the sums rest in the nearest cache, a vector each;
-//! lanes are added up at its end.
+//! lanes are added up at its end. Maps are of numbers, or of [pairs](crate::pairs) of bfloat16 from two blocks of images.
 
 use rayon::prelude::*;
 
 use crate::{
     conv::Kernel,
     geometry::{ConvGeometry, slices},
-    lanes::{COLUMNS, Isa, LANES, Lanes, ROWS, dispatch, numbers, with_constant},
+    lanes::{COLUMNS, Isa, LANES, Lanes, ROWS, dispatch, dispatch_pairs, numbers, with_constant},
 };
 
 /// Sums that a single pair of channels is cut into.
@@ -21,14 +21,14 @@ const SWEEP: usize = 128;
 const TASKS: usize = 32;
 
 /// For one tap: the output pixels of a row that it serves, and the input pixel of the first.
-struct TapRow {
-    output: usize,
-    input: usize,
-    count: usize,
+pub(crate) struct TapRow {
+    pub output: usize,
+    pub input: usize,
+    pub count: usize,
 }
 
 /// For each tap, the rows in which it lies inside the input.
-fn tap_rows(g: &ConvGeometry, input: [usize; 2], kernel: [usize; 2]) -> Vec<Vec<TapRow>> {
+pub(crate) fn tap_rows(g: &ConvGeometry, input: [usize; 2], kernel: [usize; 2]) -> Vec<Vec<TapRow>> {
     let output = g.output_size(input, kernel);
     let at = |axis: usize, tap: usize, window: usize| -> Option<usize> {
         let at = (window * g.stride[axis] + tap * g.dilation[axis]).checked_sub(g.pads[axis])?;
@@ -62,6 +62,7 @@ pub(crate) struct Correlation<'a> {
     output_plane: usize,
     rows: Vec<Vec<TapRow>>,
     input_step: usize,
+    pairs: bool,
 }
 
 /// A block of output and input channels, over a part of the batch.
@@ -89,7 +90,13 @@ impl<'a> Correlation<'a> {
             output_plane: output[0] * output[1],
             rows: tap_rows(g, input, kernel.size),
             input_step: g.stride[1],
+            pairs: false,
         }
+    }
+
+    /// As [`new`](Self::new), of maps that are paired.
+    pub fn of_pairs(x: &'a [f32], dy: &'a [f32], g: &ConvGeometry, kernel: Kernel, input: [usize; 2]) -> Self {
+        Self { pairs: true, ..Self::new(x, dy, g, kernel, input) }
     }
 
     /// Numbers in a block of images, of the input and of the output.
@@ -108,7 +115,11 @@ impl<'a> Correlation<'a> {
             .par_iter()
             .map(|&task| {
                 let correlation = self;
-                dispatch!(isa, correlate(correlation: &Correlation, task: Task) -> Vec<f32>)
+                if self.pairs {
+                    dispatch_pairs!(isa, correlate(correlation: &Correlation, task: Task) -> Vec<f32>)
+                } else {
+                    dispatch!(isa, correlate(correlation: &Correlation, task: Task) -> Vec<f32>)
+                }
             })
             .collect();
         let mut gradient = vec![0.0; self.kernel.len()];

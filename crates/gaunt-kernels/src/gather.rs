@@ -2,7 +2,7 @@
 //!
 //! Six target channels by four columns are summed in registers. Columns are neighbouring pixels of a [`Run`], or, where
 //! rows are so short that registers would stay empty, the same pixel in several blocks of images. Positions in the padding
-//! are never visited.
+//! are never visited. Sources are numbers, or [pairs](crate::pairs) of bfloat16, each of which counts as a channel.
 
 use std::mem::MaybeUninit;
 
@@ -11,7 +11,7 @@ use rayon::prelude::*;
 use crate::{
     buffer::Buffer,
     geometry::{Run, Tap, slices},
-    lanes::{COLUMNS, Isa, LANES, Lanes, ROWS, dispatch, with_constant},
+    lanes::{COLUMNS, Isa, LANES, Lanes, ROWS, dispatch, dispatch_pairs, with_constant},
 };
 
 /// Runs are short if none is longer than this.
@@ -30,10 +30,12 @@ pub(crate) struct Gather {
     /// Channels of a group.
     pub sources: usize,
     pub targets: usize,
-    /// Pixels of a channel.
+    /// Vectors from a channel to the next.
     pub source_plane: usize,
     pub target_plane: usize,
     pub taps: usize,
+    /// Whether sources and weights are pairs.
+    pub pairs: bool,
 }
 
 /// Up to [`ROWS`] target channels of a group.
@@ -65,7 +67,11 @@ impl Gather {
         let fill = |target: &mut [MaybeUninit<f32>]| {
             self.tasks(&panels, &sources, target, target_block).into_par_iter().for_each(|mut task| {
                 let (gather, bands, task) = (self, &bands, &mut task);
-                dispatch!(isa, gather_task(gather: &Gather, bands: &[&[Run]], task: &mut Task));
+                if gather.pairs {
+                    dispatch_pairs!(isa, gather_task(gather: &Gather, bands: &[&[Run]], task: &mut Task));
+                } else {
+                    dispatch!(isa, gather_task(gather: &Gather, bands: &[&[Run]], task: &mut Task));
+                }
             });
         };
         // SAFETY: the tasks' targets cover all, runs cover the plane, and each panel writes them for its channels.

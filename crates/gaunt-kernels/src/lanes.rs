@@ -43,6 +43,15 @@ pub unsafe trait Lanes: Copy {
     /// a row in `to`; the squares do not overlap.
     unsafe fn transpose(from: *const f32, pitch: usize, to: *mut f32);
 
+    /// Rounded to bfloat16: to the nearest, of two as near to the even one; a number too large becomes infinity.
+    unsafe fn round(self) -> Self;
+    /// Rounded numbers in pairs, a word of 32 bits for each lane: `self` in its lower half, `high` in its upper.
+    unsafe fn pair(self, high: Self) -> Self;
+    /// The lower of each pair.
+    unsafe fn low(self) -> Self;
+    /// The upper of each pair.
+    unsafe fn high(self) -> Self;
+
     /// Columns of sums beside `rows` rows, for which there are registers.
     #[inline(always)]
     fn columns(rows: usize) -> usize {
@@ -94,6 +103,12 @@ pub(crate) unsafe fn numbers<L: Lanes>(vector: L) -> [f32; LANES] {
 /// Instruction sets that there are kernels for, the best first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Isa {
+    /// AVX-512 that also multiplies tiles of bfloat16 (AMX).
+    #[cfg(target_arch = "x86_64")]
+    Amx,
+    /// AVX-512 that also multiplies pairs of bfloat16.
+    #[cfg(target_arch = "x86_64")]
+    Avx512Bf16,
     /// AVX-512: one register holds all lanes.
     #[cfg(target_arch = "x86_64")]
     Avx512,
@@ -117,6 +132,12 @@ impl Isa {
         #[cfg(target_arch = "x86_64")]
         {
             if is_x86_feature_detected!("avx512f") {
+                if is_x86_feature_detected!("avx512bf16") {
+                    if crate::tiles::available() {
+                        available.push(Isa::Amx);
+                    }
+                    available.push(Isa::Avx512Bf16);
+                }
                 available.push(Isa::Avx512);
             }
             if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
@@ -125,6 +146,25 @@ impl Isa {
         }
         available.push(Isa::Portable);
         available
+    }
+
+    /// Whether it has instructions for products of tiles of bfloat16.
+    pub fn multiplies_tiles(self) -> bool {
+        #[cfg(target_arch = "x86_64")]
+        return self == Isa::Amx;
+        #[cfg(not(target_arch = "x86_64"))]
+        false
+    }
+
+    /// Whether it has instructions for products of bfloat16.
+    pub fn multiplies_bf16(self) -> bool {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Amx | Isa::Avx512Bf16 => true,
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 | Isa::Avx2 => false,
+            Isa::Portable => false,
+        }
     }
 }
 
@@ -146,8 +186,10 @@ macro_rules! dispatch {
         }
         match $isa {
             #[cfg(target_arch = "x86_64")]
-            // SAFETY: this variant exists only after the processor was asked.
-            $crate::lanes::Isa::Avx512 => unsafe { avx512($($name),*) },
+            // SAFETY: these variants exist only after the processor was asked.
+            $crate::lanes::Isa::Amx | $crate::lanes::Isa::Avx512Bf16 | $crate::lanes::Isa::Avx512 => unsafe {
+                avx512($($name),*)
+            },
             #[cfg(target_arch = "x86_64")]
             // SAFETY: this variant exists only after the processor was asked.
             $crate::lanes::Isa::Avx2 => unsafe { avx2($($name),*) },
@@ -158,11 +200,141 @@ macro_rules! dispatch {
 }
 pub(crate) use dispatch;
 
+/// As [`dispatch`], for kernels whose operands are [`Pairs`].
+macro_rules! dispatch_pairs {
+    ($isa:expr, $kernel:ident ( $($name:ident : $type:ty),* $(,)? ) $(-> $output:ty)?) => {{
+        #[cfg(target_arch = "x86_64")]
+        #[target_feature(enable = "avx512f,avx512bf16")]
+        unsafe fn native($($name: $type),*) $(-> $output)? {
+            // SAFETY: the caller enables AVX-512 with bfloat16 and passes on what it was given.
+            unsafe { $kernel::<$crate::lanes::NativePairs>($($name),*) }
+        }
+        #[cfg(target_arch = "x86_64")]
+        #[target_feature(enable = "avx512f")]
+        unsafe fn avx512($($name: $type),*) $(-> $output)? {
+            // SAFETY: the caller enables AVX-512 and passes on what it was given.
+            unsafe { $kernel::<$crate::lanes::Pairs<core::arch::x86_64::__m512>>($($name),*) }
+        }
+        #[cfg(target_arch = "x86_64")]
+        #[target_feature(enable = "avx2,fma")]
+        unsafe fn avx2($($name: $type),*) $(-> $output)? {
+            // SAFETY: the caller enables AVX2 and FMA and passes on what it was given.
+            unsafe { $kernel::<$crate::lanes::Pairs<[core::arch::x86_64::__m256; 2]>>($($name),*) }
+        }
+        match $isa {
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: these variants exist only after the processor was asked.
+            $crate::lanes::Isa::Amx | $crate::lanes::Isa::Avx512Bf16 => unsafe { native($($name),*) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: this variant exists only after the processor was asked.
+            $crate::lanes::Isa::Avx512 => unsafe { avx512($($name),*) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: this variant exists only after the processor was asked.
+            $crate::lanes::Isa::Avx2 => unsafe { avx2($($name),*) },
+            $crate::lanes::Isa::Portable => {
+                // SAFETY: arrays need no special instructions.
+                unsafe { $kernel::<$crate::lanes::Pairs<[f32; $crate::lanes::LANES]>>($($name),*) }
+            }
+        }
+    }};
+}
+pub(crate) use dispatch_pairs;
+
+/// The methods of [`Lanes`] as those of the first field have them, but for the product.
+macro_rules! as_inner {
+    ($inner:ty) => {
+        const SUMS: usize = <$inner>::SUMS;
+
+        as_inner! { @ $inner: self add(other) sub(other) mul(other) max(other) min(other) round() low() high() pair(other) }
+
+        #[inline(always)]
+        unsafe fn zero() -> Self {
+            // SAFETY: as promised by the caller.
+            unsafe { Self(<$inner>::zero()) }
+        }
+        #[inline(always)]
+        unsafe fn load(from: *const f32) -> Self {
+            // SAFETY: as promised by the caller.
+            unsafe { Self(<$inner>::load(from)) }
+        }
+        #[inline(always)]
+        unsafe fn splat(from: *const f32) -> Self {
+            // SAFETY: as promised by the caller.
+            unsafe { Self(<$inner>::splat(from)) }
+        }
+        #[inline(always)]
+        unsafe fn if_greater(self, other: Self, yes: Self, no: Self) -> Self {
+            // SAFETY: as promised by the caller.
+            unsafe { Self(self.0.if_greater(other.0, yes.0, no.0)) }
+        }
+        #[inline(always)]
+        unsafe fn if_equal(self, other: Self, yes: Self, no: Self) -> Self {
+            // SAFETY: as promised by the caller.
+            unsafe { Self(self.0.if_equal(other.0, yes.0, no.0)) }
+        }
+        #[inline(always)]
+        unsafe fn store(self, to: *mut f32) {
+            // SAFETY: as promised by the caller.
+            unsafe { self.0.store(to) }
+        }
+        #[inline(always)]
+        unsafe fn transpose(from: *const f32, pitch: usize, to: *mut f32) {
+            // SAFETY: as promised by the caller.
+            unsafe { <$inner>::transpose(from, pitch, to) }
+        }
+    };
+    (@ $inner:ty: $this:ident $($name:ident($($other:ident)?))*) => {
+        $(#[inline(always)]
+        unsafe fn $name($this $(, $other: Self)?) -> Self {
+            // SAFETY: as promised by the caller.
+            unsafe { Self($this.0.$name($($other.0)?)) }
+        })*
+    };
+}
+
+/// A vector whose products are of pairs of bfloat16: a word of 32 bits has two terms of a sum. Sums and all else are `f32`, as in
+/// `L`.
+#[derive(Clone, Copy)]
+pub(crate) struct Pairs<L>(L);
+
+// SAFETY: the methods are those of `L`.
+unsafe impl<L: Lanes> Lanes for Pairs<L> {
+    as_inner!(L);
+
+    /// The upper pair first, as the instruction has it.
+    #[inline(always)]
+    unsafe fn add_product(self, a: Self, b: Self) -> Self {
+        // SAFETY: as promised by the caller.
+        unsafe { Self(self.0.add_product(a.0.high(), b.0.high()).add_product(a.0.low(), b.0.low())) }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+pub(crate) use x86::NativePairs;
+
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     use core::arch::x86_64::*;
 
     use super::{LANES, Lanes};
+
+    /// [`Pairs`](super::Pairs) that are multiplied by one instruction.
+    #[derive(Clone, Copy)]
+    pub(crate) struct NativePairs(__m512);
+
+    // SAFETY: the methods are those of `__m512`, and an instruction of AVX-512 with bfloat16.
+    unsafe impl Lanes for NativePairs {
+        as_inner!(__m512);
+
+        #[inline(always)]
+        unsafe fn add_product(self, a: Self, b: Self) -> Self {
+            // SAFETY: as promised by the caller; both types are 64 bytes of any value.
+            unsafe {
+                let (a, b): (__m512bh, __m512bh) = (core::mem::transmute(a.0), core::mem::transmute(b.0));
+                Self(_mm512_dpbf16_ps(self.0, a, b))
+            }
+        }
+    }
 
     /// Methods that are one intrinsic on vectors each.
     macro_rules! intrinsics {
@@ -189,6 +361,23 @@ mod x86 {
             min(a, b) = _mm512_min_ps(a, b);
             if_greater(a, b, yes, no) = _mm512_mask_blend_ps(_mm512_cmp_ps_mask::<_CMP_GT_OQ>(a, b), no, yes);
             if_equal(a, b, yes, no) = _mm512_mask_blend_ps(_mm512_cmp_ps_mask::<_CMP_EQ_OQ>(a, b), no, yes);
+            round(a) = {
+                let bits = _mm512_castps_si512(a);
+                let odd = _mm512_and_si512(_mm512_srli_epi32::<16>(bits), _mm512_set1_epi32(1));
+                let rounded = _mm512_add_epi32(_mm512_add_epi32(bits, _mm512_set1_epi32(0x7FFF)), odd);
+                let quiet = _mm512_or_si512(bits, _mm512_set1_epi32(0x0040_0000));
+                let bits = _mm512_mask_blend_epi32(_mm512_cmp_ps_mask::<_CMP_UNORD_Q>(a, a), rounded, quiet);
+                _mm512_castsi512_ps(bits).high()
+            };
+            pair(a, high) = {
+                let low = _mm512_srli_epi32::<16>(_mm512_castps_si512(a));
+                _mm512_castsi512_ps(_mm512_or_si512(low, _mm512_castps_si512(high)))
+            };
+            low(a) = _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_castps_si512(a)));
+            high(a) = {
+                let upper = _mm512_set1_epi32(-0x1_0000);
+                _mm512_castsi512_ps(_mm512_and_si512(_mm512_castps_si512(a), upper))
+            };
         }
 
         #[inline(always)]
@@ -294,6 +483,21 @@ mod x86 {
             min(a, b) = _mm256_min_ps(a, b);
             if_greater(a, b, yes, no) = _mm256_blendv_ps(no, yes, _mm256_cmp_ps::<_CMP_GT_OQ>(a, b));
             if_equal(a, b, yes, no) = _mm256_blendv_ps(no, yes, _mm256_cmp_ps::<_CMP_EQ_OQ>(a, b));
+            round(a) = {
+                let bits = _mm256_castps_si256(a);
+                let odd = _mm256_and_si256(_mm256_srli_epi32::<16>(bits), _mm256_set1_epi32(1));
+                let rounded = _mm256_add_epi32(_mm256_add_epi32(bits, _mm256_set1_epi32(0x7FFF)), odd);
+                let quiet = _mm256_or_si256(bits, _mm256_set1_epi32(0x0040_0000));
+                let nan = _mm256_cmp_ps::<_CMP_UNORD_Q>(a, a);
+                let bits = _mm256_blendv_ps(_mm256_castsi256_ps(rounded), _mm256_castsi256_ps(quiet), nan);
+                _mm256_and_ps(bits, _mm256_castsi256_ps(_mm256_set1_epi32(-0x1_0000)))
+            };
+            pair(a, high) = {
+                let low = _mm256_srli_epi32::<16>(_mm256_castps_si256(a));
+                _mm256_or_ps(_mm256_castsi256_ps(low), high)
+            };
+            low(a) = _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_castps_si256(a)));
+            high(a) = _mm256_and_ps(a, _mm256_castsi256_ps(_mm256_set1_epi32(-0x1_0000)));
         }
 
         #[inline(always)]
@@ -354,6 +558,10 @@ unsafe impl Lanes for [f32; LANES] {
         min(a, b) = if a < b { a } else { b };
         if_greater(a, b, yes, no) = if a > b { yes } else { no };
         if_equal(a, b, yes, no) = if a == b { yes } else { no };
+        round(a) = crate::precision::round(a);
+        pair(a, high) = f32::from_bits(a.to_bits() >> 16 | high.to_bits());
+        low(a) = f32::from_bits(a.to_bits() << 16);
+        high(a) = f32::from_bits(a.to_bits() & 0xFFFF_0000);
     }
 
     #[inline(always)]

@@ -38,6 +38,7 @@ mod layout;
 mod maps;
 mod norm;
 mod one_tap;
+mod pairs;
 mod plain;
 mod pointwise;
 mod pool;
@@ -46,6 +47,7 @@ mod product;
 pub mod profile;
 #[cfg(test)]
 mod tests;
+mod tiles;
 mod winograd;
 
 pub use geometry::ConvGeometry;

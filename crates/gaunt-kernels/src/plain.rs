@@ -36,6 +36,7 @@ pub(crate) fn conv2d(
         dilation: g.dilation,
         groups: g.groups,
     };
+    let precision = precision.of_sums(shape(&weight)[1]);
     Dispatch::conv2d(operand(x, precision), operand(weight, precision), None, options)
 }
 

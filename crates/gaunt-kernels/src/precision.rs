@@ -6,11 +6,14 @@
 //! operands of convolutions and linear layers are rounded: parameters, statistics, sums, losses and what lies between layers
 //! stay `f32` (Kalamkar et al., *A Study of BFLOAT16 for Deep Learning Training*, 2019).
 
-use std::ops::Deref;
+use std::{mem::MaybeUninit, ops::Deref};
 
 use rayon::prelude::*;
 
-use crate::buffer::Scratch;
+use crate::{
+    buffer::Scratch,
+    lanes::{Isa, LANES, Lanes, dispatch},
+};
 
 /// The operands of convolutions and linear layers, in all three passes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -23,16 +26,22 @@ pub enum Precision {
 }
 
 impl Precision {
-    /// What is fastest here without harm: bfloat16 where the kernels have native instructions for it. None of today's have.
+    /// What is fastest here without harm: bfloat16 where the processor has instructions for it.
     pub fn auto() -> Self {
-        Self::Fp32
+        if Isa::detect().multiplies_bf16() { Self::Bf16 } else { Self::Fp32 }
+    }
+
+    /// That of convolutions whose sums run over so many channels. Those over one wait for memory, not for products, and rounding
+    /// would be one more pass: they take operands as they are.
+    pub(crate) fn of_sums(self, channels: usize) -> Self {
+        if channels > 1 { self } else { Self::Fp32 }
     }
 
     /// Numbers as operands of this precision.
-    pub(crate) fn operand(self, numbers: &[f32]) -> Operand<'_> {
+    pub(crate) fn operand(self, isa: Isa, numbers: &[f32]) -> Operand<'_> {
         match self {
             Self::Fp32 => Operand::Whole(numbers),
-            Self::Bf16 => Operand::Rounded(Rounded::of(numbers)),
+            Self::Bf16 => Operand::Rounded(Rounded::of(isa, numbers)),
         }
     }
 }
@@ -64,13 +73,11 @@ pub(crate) struct Rounded {
 }
 
 impl Rounded {
-    fn of(numbers: &[f32]) -> Self {
+    fn of(isa: Isa, numbers: &[f32]) -> Self {
         let mut room = Scratch::new(numbers.len());
         let to = &mut room.uninit()[..numbers.len()];
         to.par_chunks_mut(CHUNK).zip(numbers.par_chunks(CHUNK)).for_each(|(to, numbers)| {
-            to.iter_mut().zip(numbers).for_each(|(to, &x)| {
-                to.write(round(x));
-            });
+            dispatch!(isa, round_all(numbers: &[f32], to: &mut [MaybeUninit<f32>]));
         });
         Self { room, len: numbers.len() }
     }
@@ -85,8 +92,23 @@ impl Deref for Rounded {
     }
 }
 
+/// # Safety
+/// The slices are as long as each other, and the instructions of `L` are enabled.
+#[inline(always)]
+unsafe fn round_all<L: Lanes>(numbers: &[f32], to: &mut [MaybeUninit<f32>]) {
+    let (numbers, rest) = numbers.as_chunks::<LANES>();
+    let (to, to_rest) = to.as_chunks_mut::<LANES>();
+    for (numbers, to) in numbers.iter().zip(to) {
+        // SAFETY: as promised by the caller; each chunk is a vector.
+        unsafe { L::load(numbers.as_ptr()).round().store(to.as_mut_ptr().cast()) }
+    }
+    rest.iter().zip(to_rest).for_each(|(&x, to)| {
+        to.write(round(x));
+    });
+}
+
 /// The nearest bfloat16, of two as near the even one; beyond the largest comes infinity, and a NaN stays one.
-fn round(x: f32) -> f32 {
+pub(crate) fn round(x: f32) -> f32 {
     let bits = x.to_bits();
     let rounded = bits.wrapping_add(0x7FFF + (bits >> 16 & 1)) & 0xFFFF_0000;
     let quiet = (bits | 0x0040_0000) & 0xFFFF_0000;
@@ -115,9 +137,11 @@ mod tests {
     #[test]
     fn operands_are_as_they_are_or_rounded() {
         let numbers: Vec<f32> = (0..40_001).map(|i| (i as f32).sin()).collect();
-        assert_eq!(&*Precision::Fp32.operand(&numbers), numbers);
         let rounded: Vec<f32> = numbers.iter().map(|&x| round(x)).collect();
-        assert_eq!(&*Precision::Bf16.operand(&numbers), rounded);
-        assert!(Precision::Bf16.operand(&[]).is_empty());
+        for isa in Isa::available() {
+            assert_eq!(&*Precision::Fp32.operand(isa, &numbers), numbers);
+            assert_eq!(&*Precision::Bf16.operand(isa, &numbers), rounded);
+            assert!(Precision::Bf16.operand(isa, &[]).is_empty());
+        }
     }
 }
