@@ -59,19 +59,19 @@ impl<B: BlockedOps> Backward<B, 1> for Unblock {
 struct Conv;
 
 impl<B: BlockedOps> Backward<B, 2> for Conv {
-    /// `x` as it is kept, `w`, geometry, precision.
-    type State = (FloatTensor<B>, FloatTensor<B>, ConvGeometry, Precision);
+    /// `x` as it is kept, its height and width, `w`, geometry, precision.
+    type State = (FloatTensor<B>, [usize; 2], FloatTensor<B>, ConvGeometry, Precision);
 
     fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
         let dy = grads.consume::<B>(&ops.node);
-        let (x, w, geometry, precision) = ops.state;
+        let (x, input, w, geometry, precision) = ops.state;
         let [x_node, w_node] = ops.parents;
-        let ([_, _, height, width, _], kernel) = (shape::<5, _>(&x), shape::<4, _>(&w));
+        let kernel = shape::<4, _>(&w);
         if let Some(node) = x_node {
-            grads.register::<B>(node.id, B::blocked_conv_input(dy.clone(), w, geometry, precision, [height, width]));
+            grads.register::<B>(node.id, B::blocked_conv_input(dy.clone(), w, geometry, precision, input));
         }
         if let Some(node) = w_node {
-            grads.register::<B>(node.id, B::blocked_conv_weight(x, dy, geometry, precision, kernel));
+            grads.register::<B>(node.id, B::blocked_conv_weight(x, dy, geometry, precision, input, kernel));
         }
     }
 }
@@ -191,8 +191,9 @@ impl<B: BlockedOps, C: CheckpointStrategy> BlockedOps for Autodiff<B, C> {
         let y = B::blocked_conv(x.clone(), w.clone(), geometry, precision);
         match op {
             OpsKind::Tracked(prep) => {
+                let [_, _, height, width, _] = shape::<5, _>(&x);
                 let kept = B::blocked_conv_keep(x, w.clone(), geometry, precision);
-                prep.finish((kept, w, geometry, precision), y)
+                prep.finish((kept, [height, width], w, geometry, precision), y)
             }
             OpsKind::UnTracked(prep) => prep.finish(y),
         }
@@ -296,6 +297,7 @@ impl<B: BlockedOps, C: CheckpointStrategy> BlockedOps for Autodiff<B, C> {
         _: FloatTensor<Self>,
         _: ConvGeometry,
         _: Precision,
+        _: [usize; 2],
         _: [usize; 4],
     ) -> FloatTensor<Self> {
         unimplemented!("{NO_SECOND}")

@@ -38,8 +38,8 @@ pub trait BlockedOps: Backend {
         precision: Precision,
         input: [usize; 2],
     ) -> FloatTensor<Self>;
-    /// The input in the form that [`blocked_conv_weight`](Self::blocked_conv_weight) takes: itself, or `[B / 2, C, H, W, 16]` of
-    /// words, each of which has the bfloat16 numbers of two images.
+    /// The input in the form that [`blocked_conv_weight`](Self::blocked_conv_weight) takes: itself, or `[B / 2, C, 1, H * W + 1, 16]`
+    /// of words, each of which has the bfloat16 numbers of two images.
     fn blocked_conv_keep(
         x: FloatTensor<Self>,
         w: FloatTensor<Self>,
@@ -52,6 +52,7 @@ pub trait BlockedOps: Backend {
         dy: FloatTensor<Self>,
         geometry: ConvGeometry,
         precision: Precision,
+        input: [usize; 2],
         shape: [usize; 4],
     ) -> FloatTensor<Self>;
     /// Batch norm by the statistics of the batch: the result, the means, the biased variances.
@@ -203,7 +204,7 @@ impl BlockedOps for Flex {
         let [blocks, channels, height, width, _] = shape(&x);
         let x = whole(x);
         match convolution(geometry, precision, shape(&w), [height, width]).keep(floats(&x)) {
-            Some(pairs) => maps(pairs, [blocks.div_ceil(2), channels, height, width, LANES]),
+            Some(pairs) => maps(pairs, [blocks.div_ceil(2), channels, 1, height * width + 1, LANES]),
             None => x,
         }
     }
@@ -213,10 +214,11 @@ impl BlockedOps for Flex {
         dy: Tensor,
         geometry: ConvGeometry,
         precision: Precision,
+        input: [usize; 2],
         kernel: [usize; 4],
     ) -> Tensor {
         let _timer = profile::timer("conv2d weight gradient");
-        let conv = convolution(geometry, precision, kernel, plane(&x));
+        let conv = convolution(geometry, precision, kernel, input);
         let (x, dy) = (whole(x), whole(dy));
         tensor(conv.weight_gradient(floats(&x), floats(&dy)), kernel)
     }

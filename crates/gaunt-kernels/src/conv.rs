@@ -45,7 +45,7 @@ impl Kernel {
 }
 
 /// Channels from which on transforms save more than products of pairs do, which are two in the time of one.
-const WIDE: usize = 32;
+const WIDE: usize = 64;
 
 /// How a convolution is computed; shape and instructions alone decide.
 #[derive(Clone, Copy, Debug)]
@@ -115,7 +115,8 @@ impl Conv {
 
     /// The input in the form that the gradient of the weight takes, if it is not the input itself.
     pub fn keep(&self, x: &[f32]) -> Option<Buffer> {
-        (self.precision == Precision::Bf16).then(|| pair_blocks(self.isa, x, self.input_block()))
+        let channels = self.input_channels();
+        (self.precision == Precision::Bf16).then(|| pair_blocks(self.isa, x, channels, channels, self.input_plane()))
     }
 
     pub(crate) fn forward_by(&self, way: Way, x: &[f32], w: &[f32]) -> Buffer {
@@ -150,13 +151,13 @@ impl Conv {
             return tiles::weight_gradient(isa, x, dy, &geometry, kernel, input);
         }
         if let Way::Paired = way {
-            let dy = pair_blocks(isa, dy, self.output_block());
+            let dy = pair_blocks(isa, dy, kernel.outputs, kernel.outputs, self.output_plane());
             return Correlation::of_pairs(x, &dy, &geometry, kernel, input).run(isa);
         }
-        let blocks = dy.len() / self.output_block().max(1);
+        let blocks = dy.len() / (kernel.outputs * self.output_plane() * LANES);
         let unpaired = match self.precision {
             Precision::Fp32 => None,
-            Precision::Bf16 => Some(unpair_blocks(isa, x, self.input_block(), blocks)),
+            Precision::Bf16 => Some(unpair_blocks(isa, x, self.input_channels(), self.input_plane(), blocks)),
         };
         let (x, dy) = (unpaired.as_deref().unwrap_or(x), &*self.operand(dy));
         match way {
@@ -179,14 +180,8 @@ impl Conv {
         height * width
     }
 
-    /// Numbers of a block of images of the input.
-    fn input_block(&self) -> usize {
-        self.geometry.groups * self.kernel.inputs * self.input_plane() * LANES
-    }
-
-    /// Numbers of a block of images of the output.
-    fn output_block(&self) -> usize {
-        self.kernel.outputs * self.output_plane() * LANES
+    fn input_channels(&self) -> usize {
+        self.geometry.groups * self.kernel.inputs
     }
 
     fn gather(&self, pass: Pass) -> Gather {
@@ -237,7 +232,7 @@ impl Conv {
         }
         let sources = gather.sources;
         let maps = ChannelPairs::of(self.isa, from, sources, gather.source_plane, 1);
-        let gather = Gather { sources: maps.pairs, source_plane: maps.plane + 1, pairs: true, ..gather };
+        let gather = Gather { sources: maps.pairs, source_plane: maps.pitch() / LANES, pairs: true, ..gather };
         gather.run(self.isa, maps.words(), |group, target, source, tap| {
             let of = |source| if source < sources { weight(group, target, source, tap) } else { 0.0 };
             pair(of(2 * source), of(2 * source + 1))

@@ -10,6 +10,7 @@ use crate::{
     conv::Kernel,
     geometry::{ConvGeometry, slices},
     lanes::{COLUMNS, Isa, LANES, Lanes, ROWS, dispatch, dispatch_pairs, numbers, with_constant},
+    pairs::pitch,
 };
 
 /// Sums that a single pair of channels is cut into.
@@ -58,6 +59,7 @@ pub(crate) struct Correlation<'a> {
     dy: &'a [f32],
     kernel: Kernel,
     groups: usize,
+    /// Vectors from a channel to the next.
     input_plane: usize,
     output_plane: usize,
     rows: Vec<Vec<TapRow>>,
@@ -96,7 +98,9 @@ impl<'a> Correlation<'a> {
 
     /// As [`new`](Self::new), of maps that are paired.
     pub fn of_pairs(x: &'a [f32], dy: &'a [f32], g: &ConvGeometry, kernel: Kernel, input: [usize; 2]) -> Self {
-        Self { pairs: true, ..Self::new(x, dy, g, kernel, input) }
+        let plain = Self::new(x, dy, g, kernel, input);
+        let [input_plane, output_plane] = [plain.input_plane, plain.output_plane].map(|plane| pitch(plane) / LANES);
+        Self { pairs: true, input_plane, output_plane, ..plain }
     }
 
     /// Numbers in a block of images, of the input and of the output.

@@ -10,20 +10,25 @@
 //!
 //! # Convolution
 //!
-//! Three ways, chosen by shape alone. One tap is a matrix product for every pixel. Three by three taps are transformed
+//! Three ways in `f32`, chosen by shape alone. One tap is a matrix product for every pixel. Three by three taps are transformed
 //! (Winograd, tiles of 4 by 4 outputs, or of 2 by 2 for maps of that size) where that saves products, which takes a fourth of them at
 //! about one more digit of rounding error. All else is summed directly, and padding is never multiplied with.
 //!
-//! Operands are `f32`, or rounded to bfloat16 ([`Precision`]); sums are `f32` always.
+//! Operands are `f32`, or rounded to bfloat16 ([`Precision`]); sums are `f32` always. Processors with AMX multiply all dense
+//! convolutions in bfloat16 as tiles, sixteen images by sixteen channels. Those whose AVX-512 has bfloat16 multiply two pairs in the time
+//! of one product, which is less than transforms save: they take pairs where there is nothing to transform or channels are
+//! few. Others round before the kernels of `f32`, for the same numbers up to the order of sums. In bfloat16 inputs wait for the backward
+//! pass as bfloat16, in half the memory.
 //!
 //! # Instruction sets
 //!
-//! AVX-512, AVX2 with FMA, and portable code, detected when the process starts ([`Isa`]). Results differ between them
-//! by rounding, since fused products are rounded once.
+//! AMX, AVX-512 with and without bfloat16, AVX2 with FMA, and portable code, detected when the process starts ([`Isa`]). Results
+//! differ between them by rounding, since fused products are rounded once. AMX is taken only if the system grants its
+//! registers and a product of small integers comes out right.
 //!
 //! # Limits
 //!
-//! Numbers are kept as `f32` only. Gradients of gradients are not computed. The memory of freed maps waits for maps of the same size, up to
+//! Maps are `f32` between operators. Gradients of gradients are not computed. The memory of freed maps waits for maps of the same size, up to
 //! 2 GiB, instead of going back to the system at each step.
 
 mod autodiff;

@@ -18,9 +18,6 @@ pub(crate) fn pair(low: f32, high: f32) -> f32 {
     f32::from_bits(round(low).to_bits() >> 16 | round(high).to_bits())
 }
 
-/// Numbers of a task of their own.
-const CHUNK: usize = 1 << 14;
-
 /// Maps with channels in pairs, `[B, pairs, plane + 1, 16]`; what has no partner is paired with zeros.
 pub(crate) struct ChannelPairs {
     room: Scratch,
@@ -47,10 +44,9 @@ impl ChannelPairs {
         maps
     }
 
-    /// Numbers from a pair of channels to the next: a line more than they have, so that they fall into different sets of the
-    /// cache.
+    /// Numbers from a pair of channels to the next.
     pub fn pitch(&self) -> usize {
-        (self.plane + 1) * LANES
+        pitch(self.plane)
     }
 
     pub fn words(&self) -> &[f32] {
@@ -59,40 +55,49 @@ impl ChannelPairs {
     }
 }
 
-/// Blocks of `size` numbers in pairs, `[ceil(B / 2), size]`; the last is paired with zeros if it has no partner.
-pub(crate) fn pair_blocks(isa: Isa, x: &[f32], size: usize) -> Buffer {
-    let step = size.max(1);
-    let fill = |to: &mut [MaybeUninit<f32>]| {
-        to.par_chunks_mut(step).zip(x.par_chunks(2 * step)).for_each(|(to, x)| {
-            let (low, high) = x.split_at(size);
-            to.par_chunks_mut(CHUNK).enumerate().for_each(|(chunk, to)| {
-                let first = chunk * CHUNK;
-                let high = high.get(first..first + to.len());
-                pair_numbers(isa, Some(&low[first..first + to.len()]), high, to);
-            });
-        });
-    };
-    // SAFETY: every block of pairs is written from its first to its last number.
-    unsafe { Buffer::written(x.len().div_ceil(2 * step) * size, fill) }
+/// Numbers from a channel of paired maps to the next: a line more than it has, so that channels fall into different sets of the
+/// cache.
+pub(crate) fn pitch(plane: usize) -> usize {
+    (plane + 1) * LANES
 }
 
-/// The `blocks` of `size` numbers that were [paired](pair_blocks), rounded as they are.
-pub(crate) fn unpair_blocks(isa: Isa, words: &[f32], size: usize, blocks: usize) -> Buffer {
+/// Maps `[B, C, plane, 16]` with blocks in pairs, `[ceil(B / 2), padded, plane + 1, 16]`; zero where there is no such block or
+/// channel.
+pub(crate) fn pair_blocks(isa: Isa, x: &[f32], channels: usize, padded: usize, plane: usize) -> Buffer {
+    let (pitch, plane) = (pitch(plane), plane * LANES);
+    let blocks = x.len() / (channels * plane);
     let fill = |to: &mut [MaybeUninit<f32>]| {
-        to.par_chunks_mut(size.max(1)).enumerate().for_each(|(block, to)| {
-            let words = &words[block / 2 * size..][..size];
-            to.par_chunks_mut(CHUNK).zip(words.par_chunks(CHUNK)).for_each(|(to, words)| {
-                let high = block % 2 == 1;
-                dispatch!(isa, half(words: &[f32], high: bool, to: &mut [MaybeUninit<f32>]));
-            });
+        to.par_chunks_exact_mut(pitch).enumerate().for_each(|(index, to)| {
+            let (block, channel) = (index / padded * 2, index % padded);
+            let of = |block: usize| {
+                let present = block < blocks && channel < channels;
+                present.then(|| &x[(block * channels + channel) * plane..][..plane])
+            };
+            pair_numbers(isa, of(block), of(block + 1), &mut to[..plane]);
+            to[plane..].fill(MaybeUninit::new(0.0));
         });
     };
-    // SAFETY: every block is written from its first to its last number.
-    unsafe { Buffer::written(blocks * size, fill) }
+    // SAFETY: every channel of every pair of blocks is written from its first to its last number.
+    unsafe { Buffer::written(blocks.div_ceil(2) * padded * pitch, fill) }
+}
+
+/// The first `blocks` of the maps that were [paired](pair_blocks) without padding, rounded as they are.
+pub(crate) fn unpair_blocks(isa: Isa, words: &[f32], channels: usize, plane: usize, blocks: usize) -> Buffer {
+    let (pitch, plane) = (pitch(plane), plane * LANES);
+    let fill = |to: &mut [MaybeUninit<f32>]| {
+        to.par_chunks_exact_mut(plane).enumerate().for_each(|(index, to)| {
+            let (block, channel) = (index / channels, index % channels);
+            let words = &words[(block / 2 * channels + channel) * pitch..][..plane];
+            let high = block % 2 == 1;
+            dispatch!(isa, half(words: &[f32], high: bool, to: &mut [MaybeUninit<f32>]));
+        });
+    };
+    // SAFETY: every channel of every block is written from its first to its last number.
+    unsafe { Buffer::written(blocks * channels * plane, fill) }
 }
 
 /// Pairs two lists of numbers, of which any may be missing.
-pub(crate) fn pair_numbers(isa: Isa, low: Option<&[f32]>, high: Option<&[f32]>, to: &mut [MaybeUninit<f32>]) {
+fn pair_numbers(isa: Isa, low: Option<&[f32]>, high: Option<&[f32]>, to: &mut [MaybeUninit<f32>]) {
     let lengths = [low, high].into_iter().flatten().map(<[f32]>::len);
     assert!(to.len().is_multiple_of(LANES) && lengths.into_iter().all(|len| len == to.len()), "pairs are of equals");
     dispatch!(isa, pair_all(low: Option<&[f32]>, high: Option<&[f32]>, to: &mut [MaybeUninit<f32>]));
@@ -138,13 +143,23 @@ mod tests {
     #[test]
     fn blocks_come_back_rounded() {
         for isa in Isa::available() {
-            for (blocks, size) in [(0, 32), (1, 16), (2, 48), (5, 16 * 1030)] {
-                let x = noise(1, blocks * size);
-                let words = pair_blocks(isa, &x, size);
-                assert_eq!(words.len(), blocks.div_ceil(2) * size);
+            for (blocks, channels, padded, plane) in [(0, 2, 2, 1), (1, 1, 1, 1), (2, 3, 3, 3), (5, 2, 2, 515)] {
+                let x = noise(1, blocks * channels * plane * LANES);
+                let words = pair_blocks(isa, &x, channels, padded, plane);
+                assert_eq!(words.len(), blocks.div_ceil(2) * padded * pitch(plane));
                 let rounded: Vec<f32> = x.iter().map(|&x| round(x)).collect();
-                assert_eq!(*unpair_blocks(isa, &words, size, blocks), *rounded, "{isa:?} {blocks} {size}");
+                assert_eq!(*unpair_blocks(isa, &words, channels, plane, blocks), *rounded, "{isa:?} {blocks} {plane}");
             }
+        }
+    }
+
+    #[test]
+    fn channels_up_to_the_padding_are_zero() {
+        let x = noise(3, 3 * 2 * 5 * LANES);
+        let (words, padded) = (pair_blocks(Isa::Portable, &x, 2, 2, 5), pair_blocks(Isa::Portable, &x, 2, 4, 5));
+        for (words, padded) in words.chunks_exact(2 * pitch(5)).zip(padded.chunks_exact(4 * pitch(5))) {
+            assert_eq!(words, &padded[..2 * pitch(5)]);
+            assert!(padded[2 * pitch(5)..].iter().all(|word| word.to_bits() == 0));
         }
     }
 
@@ -176,7 +191,7 @@ mod tests {
         let mut numbers: Vec<f32> = awkward.into_iter().chain(halves).chain(others).collect();
         numbers.truncate(numbers.len() / LANES * LANES);
         for isa in Isa::available() {
-            let words = pair_blocks(isa, &numbers, numbers.len());
+            let words = pair_blocks(isa, &numbers, 1, 1, numbers.len() / LANES);
             for (&word, &number) in words.iter().zip(&numbers) {
                 assert_eq!(word.to_bits(), pair(number, 0.0).to_bits(), "{number:e} {isa:?}");
             }

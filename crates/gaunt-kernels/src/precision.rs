@@ -1,10 +1,10 @@
 //! How exactly the operands of products are taken.
 //!
 //! In bfloat16 (eight bits of mantissa, the exponent of `f32`) a product of two operands is exact in `f32`, in which products are
-//! summed. Processors with instructions for it multiply many more of them than `f32` in the same time; here operands are
-//! rounded before the kernels of `f32`, which gives the same numbers anywhere, up to the order of sums, but not the speed. Only
-//! operands of convolutions and linear layers are rounded: parameters, statistics, sums, losses and what lies between layers
-//! stay `f32` (Kalamkar et al., *A Study of BFLOAT16 for Deep Learning Training*, 2019).
+//! summed. Processors with instructions for it multiply more of them than `f32` in the same time, as [pairs](crate::pairs) or
+//! [`tiles`](crate::tiles). Elsewhere, and where other ways save more, operands are rounded before the kernels of `f32`, which gives the
+//! same numbers up to the order of sums. Only operands of convolutions and linear layers are rounded: parameters, statistics, sums,
+//! losses and what lies between layers stay `f32` (Kalamkar et al., *A Study of BFLOAT16 for Deep Learning Training*, 2019).
 
 use std::{mem::MaybeUninit, ops::Deref};
 

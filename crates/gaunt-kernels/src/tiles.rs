@@ -17,7 +17,7 @@ use crate::{
     gather::Gather,
     geometry::{ConvGeometry, Run},
     lanes::{Isa, LANES, Lanes, dispatch},
-    pairs::{ChannelPairs, pair_numbers},
+    pairs::{ChannelPairs, pair_blocks, pitch},
 };
 
 /// Rows of a tile, and words of a row.
@@ -417,9 +417,10 @@ pub(crate) fn weight_gradient(
 ) -> Vec<f32> {
     let [input_plane, output_plane] = [input, g.output_size(input, kernel.size)].map(|[height, width]| height * width);
     let columns = turn(isa, x, kernel.inputs, input_plane);
-    let rows = pair_rows(isa, dy, kernel.outputs, output_plane);
-    let blocks = x.len() / (kernel.inputs * input_plane * LANES);
-    let (row_block, column_block) = (kernel.outputs.next_multiple_of(WIDTH) * output_plane * LANES, columns.block);
+    let padded = kernel.outputs.next_multiple_of(WIDTH);
+    let rows = pair_blocks(isa, dy, kernel.outputs, padded, output_plane);
+    let blocks = x.len() / (kernel.inputs * pitch(input_plane));
+    let (row_block, column_block) = (padded * pitch(output_plane), columns.block);
     let taps = tap_rows(g, input, kernel.size);
     let panels: Vec<[usize; 2]> = (0..kernel.outputs)
         .step_by(WIDTH)
@@ -439,11 +440,11 @@ pub(crate) fn weight_gradient(
             })
         });
         let segments: Vec<Segment> = segments.collect();
-        let at = |tile: usize| rows.as_ptr().wrapping_add((output + tile * SIDE) * output_plane * LANES);
+        let at = |tile: usize| rows.as_ptr().wrapping_add((output + tile * SIDE) * pitch(output_plane));
         let columns_at = |tile: usize| columns.room.as_ptr().wrapping_add((input / SIDE + tile) * input_plane * TILE);
         let operands = Operands {
             rows: [at(0), at(1)],
-            row_pitch: output_plane * LANES,
+            row_pitch: pitch(output_plane),
             row_step: LANES,
             columns: [columns_at(0), columns_at(1)],
             column_pitch: SIDE,
@@ -478,46 +479,29 @@ struct Turned {
 /// not.
 fn turn(isa: Isa, x: &[f32], channels: usize, plane: usize) -> Turned {
     let tiles = channels.next_multiple_of(WIDTH) / SIDE;
-    let blocks = x.len() / (channels * plane * LANES);
+    let blocks = x.len() / (channels * pitch(plane));
+    let pitch = pitch(plane);
     let mut turned = Turned { room: Scratch::new(blocks * tiles * plane * TILE), block: tiles * plane * TILE };
     let room = &mut turned.room.uninit()[..blocks * tiles * plane * TILE];
     room.par_chunks_exact_mut(plane * TILE).enumerate().for_each(|(index, to)| {
         let (block, first) = (index / tiles, index % tiles * SIDE);
         let present = SIDE.min(channels.saturating_sub(first));
-        let from = &x[(block * channels + first.min(channels)) * plane * LANES..][..present * plane * LANES];
-        dispatch!(isa, turn_tile(from: &[f32], plane: usize, to: &mut [MaybeUninit<f32>]));
+        let from = &x[(block * channels + first.min(channels)) * pitch..][..present * pitch];
+        dispatch!(isa, turn_tile(from: &[f32], pitch: usize, to: &mut [MaybeUninit<f32>]));
     });
     turned
 }
 
 /// # Safety
-/// `from` has up to sixteen channels of the plane, `to` a tile for each pixel; the instructions of `L` are enabled.
+/// `from` has up to sixteen channels, `pitch` numbers each, `to` a tile for each pixel; the instructions of `L` are enabled.
 #[inline(always)]
-unsafe fn turn_tile<L: Lanes>(from: &[f32], plane: usize, to: &mut [MaybeUninit<f32>]) {
+unsafe fn turn_tile<L: Lanes>(from: &[f32], pitch: usize, to: &mut [MaybeUninit<f32>]) {
     let mut square = [0.0; TILE];
     for (pixel, to) in to.chunks_exact_mut(TILE).enumerate() {
-        for (channel, line) in from.chunks_exact(plane * LANES).zip(square.chunks_exact_mut(LANES)) {
+        for (channel, line) in from.chunks_exact(pitch).zip(square.chunks_exact_mut(LANES)) {
             line.copy_from_slice(&channel[pixel * LANES..][..LANES]);
         }
         // SAFETY: as promised by the caller.
         unsafe { L::transpose(square.as_ptr(), LANES, to.as_mut_ptr().cast()) }
     }
-}
-
-/// Blocks of images in pairs, with channels up to a multiple of [`WIDTH`], of which the last are zero.
-fn pair_rows(isa: Isa, dy: &[f32], channels: usize, plane: usize) -> Scratch {
-    let padded = channels.next_multiple_of(WIDTH);
-    let plane = plane * LANES;
-    let blocks = dy.len() / (channels * plane);
-    let mut rows = Scratch::new(blocks.div_ceil(2) * padded * plane);
-    let room = &mut rows.uninit()[..blocks.div_ceil(2) * padded * plane];
-    room.par_chunks_exact_mut(plane).enumerate().for_each(|(index, to)| {
-        let (block, channel) = (index / padded * 2, index % padded);
-        let of = |block: usize| {
-            let present = block < blocks && channel < channels;
-            present.then(|| &dy[(block * channels + channel) * plane..][..plane])
-        };
-        pair_numbers(isa, of(block), of(block + 1), to);
-    });
-    rows
 }
