@@ -117,7 +117,7 @@ fn print_bytes() {
 }
 
 fn main() {
-    println!("kernels use {:?}", Isa::detect());
+    println!("kernels use {}", Isa::detect());
     print_products();
     print_bytes();
 }

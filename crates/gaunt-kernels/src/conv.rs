@@ -215,7 +215,7 @@ impl Conv {
     }
 
     /// The weight of group, target and source in the group, and tap.
-    fn weight<'a>(&self, pass: Pass, w: &'a [f32]) -> impl Fn(usize, usize, usize, usize) -> f32 + 'a {
+    fn weight<'a>(&self, pass: Pass, w: &'a [f32]) -> impl Fn(usize, usize, usize, usize) -> f32 + Sync + 'a {
         let (outputs, inputs, taps) =
             (self.kernel.outputs / self.geometry.groups, self.kernel.inputs, self.kernel.taps());
         move |group, target, source, tap| {

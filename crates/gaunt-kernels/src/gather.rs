@@ -4,7 +4,7 @@
 //! rows are so short that registers would stay empty, the same pixel in several blocks of images. Positions in the padding
 //! are never visited. Sources are numbers, or [pairs](crate::pairs) of bfloat16, each of which counts as a channel.
 
-use std::mem::MaybeUninit;
+use std::{mem::MaybeUninit, ops::Range};
 
 use rayon::prelude::*;
 
@@ -57,7 +57,7 @@ struct Task<'a> {
 
 impl Gather {
     /// The targets of `source [B, C, H, W, 16]`; `weight` is asked for group, target and source in the group, and tap.
-    pub fn run(&self, isa: Isa, source: &[f32], weight: impl Fn(usize, usize, usize, usize) -> f32) -> Buffer {
+    pub fn run(&self, isa: Isa, source: &[f32], weight: impl Fn(usize, usize, usize, usize) -> f32 + Sync) -> Buffer {
         let source_block = self.groups * self.sources * self.source_plane * LANES;
         let target_block = self.groups * self.targets * self.target_plane * LANES;
         assert!(source_block * target_block > 0, "maps and kernels are not empty");
@@ -78,19 +78,18 @@ impl Gather {
         unsafe { Buffer::written(sources.len() * target_block, fill) }
     }
 
-    fn panels(&self, weight: impl Fn(usize, usize, usize, usize) -> f32) -> Vec<Panel> {
-        let mut panels = Vec::new();
-        for group in 0..self.groups {
-            for panel in slices(self.targets, self.targets.div_ceil(ROWS)) {
-                let channels = panel.len();
-                let mut weights = Vec::with_capacity(channels * self.sources * self.taps);
-                for (source, tap) in (0..self.sources).flat_map(|source| (0..self.taps).map(move |tap| (source, tap))) {
-                    weights.extend(panel.clone().map(|target| weight(group, target, source, tap)));
-                }
-                panels.push(Panel { source: group * self.sources, channels, weights });
+    fn panels(&self, weight: impl Fn(usize, usize, usize, usize) -> f32 + Sync) -> Vec<Panel> {
+        let of_group = |group| slices(self.targets, self.targets.div_ceil(ROWS)).map(move |panel| (group, panel));
+        let panels: Vec<_> = (0..self.groups).flat_map(of_group).collect();
+        let pack = |(group, panel): (usize, Range<usize>)| {
+            let channels = panel.len();
+            let mut weights = Vec::with_capacity(channels * self.sources * self.taps);
+            for (source, tap) in (0..self.sources).flat_map(|source| (0..self.taps).map(move |tap| (source, tap))) {
+                weights.extend(panel.clone().map(|target| weight(group, target, source, tap)));
             }
-        }
-        panels
+            Panel { source: group * self.sources, channels, weights }
+        };
+        panels.into_par_iter().map(pack).collect()
     }
 
     /// Runs whose sources fit into the cache together.

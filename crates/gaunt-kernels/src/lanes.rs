@@ -2,7 +2,7 @@
 //!
 //! Kernels are written once, for any [`Lanes`]; [`Isa::detect`] picks the implementation when the process starts.
 
-use std::sync::OnceLock;
+use std::{fmt, sync::OnceLock};
 
 /// Images that are computed side by side.
 pub const LANES: usize = 16;
@@ -165,6 +165,22 @@ impl Isa {
             Isa::Avx512 | Isa::Avx2 => false,
             Isa::Portable => false,
         }
+    }
+}
+
+impl fmt::Display for Isa {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Amx => "amx",
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512Bf16 => "avx512-bf16",
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => "avx512",
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => "avx2",
+            Isa::Portable => "portable",
+        })
     }
 }
 

@@ -17,7 +17,7 @@ use crate::{
     gather::Gather,
     geometry::{ConvGeometry, Run},
     lanes::{Isa, LANES, Lanes, dispatch},
-    pairs::{ChannelPairs, pair_blocks, pitch},
+    pairs::{ChannelPairs, pair, pair_blocks, pitch},
 };
 
 /// Rows of a tile, and words of a row.
@@ -149,7 +149,7 @@ pub(crate) fn available() -> bool {
 fn agrees() -> bool {
     let words = |seed: usize| -> Vec<f32> {
         let number = |i: usize| ((i * 37 + seed) % 13) as f32 - 6.0;
-        (0..4 * TILE).map(|i| crate::pairs::pair(number(2 * i), number(2 * i + 1))).collect()
+        (0..4 * TILE).map(|i| pair(number(2 * i), number(2 * i + 1))).collect()
     };
     let (rows, columns) = (words(1), words(5));
     [3, SIDE].into_iter().all(|depth| {
@@ -319,7 +319,12 @@ mod amx {
 }
 
 /// A sum over channels: `from [B, C, plane, 16]` as the gather says, with weights by target, source and tap.
-pub(crate) fn gather(isa: Isa, gather: &Gather, from: &[f32], weight: impl Fn(usize, usize, usize) -> f32) -> Buffer {
+pub(crate) fn gather(
+    isa: Isa,
+    gather: &Gather,
+    from: &[f32],
+    weight: impl Fn(usize, usize, usize) -> f32 + Sync,
+) -> Buffer {
     // Tiles of equal depth: the last would be nearly empty else.
     let chunks = gather.sources.div_ceil(2).div_ceil(SIDE);
     let depth = gather.sources.div_ceil(2).div_ceil(chunks);
@@ -356,20 +361,25 @@ pub(crate) fn gather(isa: Isa, gather: &Gather, from: &[f32], weight: impl Fn(us
 }
 
 /// Weights `[panel][tap][chunk][row tile]` of tiles, rows of which are targets and words pairs of sources.
-fn pack_weights(gather: &Gather, [chunks, depth]: [usize; 2], weight: impl Fn(usize, usize, usize) -> f32) -> Vec<f32> {
-    let mut weights = Vec::with_capacity(gather.targets.next_multiple_of(WIDTH) * gather.taps * chunks * SIDE);
-    for panel in (0..gather.targets).step_by(WIDTH) {
-        for (tap, chunk) in (0..gather.taps).flat_map(|tap| (0..chunks).map(move |chunk| (tap, chunk))) {
-            for (row, word) in (0..WIDTH).flat_map(|row| (0..SIDE).map(move |word| (row, word))) {
-                let (target, source) = (panel + row, 2 * (chunk * depth + word));
-                let of = |source: usize| {
-                    let present = target < gather.targets && word < depth && source < gather.sources;
-                    if present { weight(target, source, tap) } else { 0.0 }
-                };
-                weights.push(crate::pairs::pair(of(source), of(source + 1)));
+fn pack_weights(
+    gather: &Gather,
+    [chunks, depth]: [usize; 2],
+    weight: impl Fn(usize, usize, usize) -> f32 + Sync,
+) -> Vec<f32> {
+    let mut weights = vec![0.0; gather.targets.div_ceil(WIDTH) * gather.taps * chunks * 2 * TILE];
+    weights.par_chunks_exact_mut(chunks * 2 * TILE).enumerate().for_each(|(index, tiles)| {
+        let (panel, tap) = (index / gather.taps * WIDTH, index % gather.taps);
+        for (chunk, tiles) in tiles.chunks_exact_mut(2 * TILE).enumerate() {
+            for (row, words) in tiles.chunks_exact_mut(SIDE).enumerate().take(gather.targets - panel) {
+                for (word, to) in words.iter_mut().enumerate().take(depth) {
+                    let source = 2 * (chunk * depth + word);
+                    let of =
+                        |source: usize| if source < gather.sources { weight(panel + row, source, tap) } else { 0.0 };
+                    *to = pair(of(source), of(source + 1));
+                }
             }
         }
-    }
+    });
     weights
 }
 
@@ -456,15 +466,17 @@ pub(crate) fn weight_gradient(
         sums
     });
     let sums: Vec<Box<Sums>> = sums.collect();
+    let input_panels = kernel.inputs.div_ceil(WIDTH);
     let mut gradient = vec![0.0; kernel.len()];
-    for (&([output, input], tap, _), sums) in tasks.iter().zip(&sums) {
-        for o in 0..WIDTH.min(kernel.outputs - output) {
-            for i in 0..WIDTH.min(kernel.inputs - input) {
-                let at = ((output + o) * kernel.inputs + input + i) * kernel.taps() + tap;
-                gradient[at] += sums[o / SIDE][i / SIDE][o % SIDE][i % SIDE];
-            }
+    gradient.par_chunks_exact_mut(kernel.inputs * taps.len()).enumerate().for_each(|(output, row)| {
+        let first = output / WIDTH * input_panels;
+        for (at, to) in row.iter_mut().enumerate() {
+            let (input, tap) = (at / taps.len(), at % taps.len());
+            let parts = &sums[((first + input / WIDTH) * taps.len() + tap) * parts..][..parts];
+            let [o, i] = [output % WIDTH, input % WIDTH];
+            *to = parts.iter().map(|sums| sums[o / SIDE][i / SIDE][o % SIDE][i % SIDE]).sum();
         }
-    }
+    });
     gradient
 }
 

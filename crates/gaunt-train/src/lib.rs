@@ -77,7 +77,7 @@ pub use burn::tensor::Device;
 pub use checkpoint::{Checkpoint, CheckpointError};
 pub use error::TrainError;
 pub use evaluate::{Evaluation, evaluate};
-pub use gaunt_kernels::{Precision, profile};
+pub use gaunt_kernels::{Isa, Precision, profile};
 pub use growth::Growth;
 pub use loss::{Loss, Target, Teacher, argmax};
 pub use network::{Network, StepOutcome};

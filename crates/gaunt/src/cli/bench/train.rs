@@ -8,7 +8,7 @@ use gaunt_data::{Augment, Batch, Dataset, Normalization};
 use gaunt_format::Metadata;
 use gaunt_graph::{Graph, zoo};
 use gaunt_train::{
-    Device, Distillation, Network, Step,
+    Device, Distillation, Isa, Network, Step,
     optim::{Algorithm, Optimizer},
 };
 use rand::{Rng, SeedableRng, rngs::ChaCha8Rng};
@@ -49,6 +49,8 @@ struct Report {
     mode: Mode,
     batch: u32,
     precision: PrecisionName,
+    /// The instructions of the kernels.
+    kernels: String,
     threads: usize,
     steps: u32,
     images_per_s: f64,
@@ -102,6 +104,7 @@ fn measure(args: &BenchTrain, device: &Device) -> Result<Report> {
         mode,
         batch: args.batch,
         precision: args.precision.resolved(),
+        kernels: Isa::detect().to_string(),
         threads: rayon::current_num_threads(),
         steps: args.steps,
         images_per_s: f64::from(args.batch) / step,
@@ -181,9 +184,9 @@ fn text(report: &Report) -> String {
         ops.add_row([op.to_string(), format!("{ms:.2}"), format!("{:.1} %", 100.0 * share), format!("{calls:.0}")]);
     }
     let memory = report.peak_rss_bytes.map_or(String::new(), |peak| format!(", {} at most", ByteSize(peak)));
-    let Report { arch, parameters, batch, threads, steps, images_per_s, step_ms, .. } = report;
+    let Report { arch, parameters, batch, kernels, threads, steps, images_per_s, step_ms, .. } = report;
     format!(
-        "{ops}\n\n{arch}, {parameters} parameters, batch {batch}, {threads} threads: {images_per_s:.1} images/s, \
+        "{ops}\n\n{arch}, {parameters} parameters, batch {batch}, {kernels}, {threads} threads: {images_per_s:.1} images/s, \
          {step_ms:.1} ms a step (median of {steps}){memory}"
     )
 }
