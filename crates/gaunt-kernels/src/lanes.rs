@@ -346,8 +346,8 @@ mod x86 {
         unsafe fn add_product(self, a: Self, b: Self) -> Self {
             // SAFETY: as promised by the caller; both types are 64 bytes of any value.
             unsafe {
-                let (a, b): (__m512bh, __m512bh) =
-                    (core::mem::transmute::<__m512, _>(a.0), core::mem::transmute::<__m512, _>(b.0));
+                let a = core::mem::transmute::<__m512, __m512bh>(a.0);
+                let b = core::mem::transmute::<__m512, __m512bh>(b.0);
                 Self(_mm512_dpbf16_ps(self.0, a, b))
             }
         }

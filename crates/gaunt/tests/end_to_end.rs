@@ -103,3 +103,14 @@ fn a_dense_network_is_stored_at_eight_bits_and_compressed_from_there() {
     // The trainer and the runtime may see an image or two otherwise.
     assert!((number(&thin, "/test/original") - number(&stored, "/test/file")).abs() < 1.0, "{thin}");
 }
+
+#[test]
+fn a_network_can_be_trained_on_all_images() {
+    let place = Workplace::new();
+    let train = "train --arch lenet5 --data digits --epochs 1 --batch 64 --json --validation";
+    let kept = json(&place.succeed(&format!("{train} 0.2 -o kept.safetensors")));
+    let all = json(&place.succeed(&format!("{train} 0 -o all.safetensors")));
+    assert!(kept["validation"].is_number() && all["validation"].is_null(), "{kept} {all}");
+    assert!(all["test"].is_number(), "{all}");
+    assert!(place.fail(&format!("{train} 1 -o none.safetensors"), 2).contains("below 1"));
+}
