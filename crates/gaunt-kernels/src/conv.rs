@@ -47,7 +47,7 @@ impl Kernel {
 /// Channels from which on transforms save more than products of pairs do, which are two in the time of one.
 const WIDE: usize = 64;
 
-/// How a convolution is computed; shape and instructions alone decide.
+/// How a convolution is computed; shape, precision and instructions alone decide.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Way {
     /// One tap at every pixel of planes of this size.
@@ -115,8 +115,18 @@ impl Conv {
 
     /// The input in the form that the gradient of the weight takes, if it is not the input itself.
     pub fn keep(&self, x: &[f32]) -> Option<Buffer> {
-        let channels = self.input_channels();
-        (self.precision == Precision::Bf16).then(|| pair_blocks(self.isa, x, channels, channels, self.input_plane()))
+        self.keep_for(self.way(), x)
+    }
+
+    pub(crate) fn keep_for(&self, way: Way, x: &[f32]) -> Option<Buffer> {
+        let (channels, plane) = (self.input_channels(), self.input_plane());
+        (self.precision_of(way) == Precision::Bf16).then(|| pair_blocks(self.isa, x, channels, channels, plane))
+    }
+
+    /// Where pairs are multiplied natively and transforms are still faster, rounding would only take time.
+    fn precision_of(&self, way: Way) -> Precision {
+        let whole = self.isa.multiplies_bf16() && matches!(way, Way::Transformed(_));
+        if whole { Precision::Fp32 } else { self.precision }
     }
 
     pub(crate) fn forward_by(&self, way: Way, x: &[f32], w: &[f32]) -> Buffer {
@@ -124,7 +134,7 @@ impl Conv {
         if let Way::Paired | Way::Tiled = way {
             return self.halved(way, Pass::Forward, x, w);
         }
-        let (x, w) = (&*self.operand(x), &*self.operand(w));
+        let (x, w) = (&*self.operand(way, x), &*self.operand(way, w));
         match way {
             Way::OneTap { plane } => one_tap::forward(isa, x, w, kernel, plane),
             Way::Transformed(tiling) => winograd::forward(isa, &tiling, x, w, kernel),
@@ -137,7 +147,7 @@ impl Conv {
         if let Way::Paired | Way::Tiled = way {
             return self.halved(way, Pass::InputGradient, dy, w);
         }
-        let (dy, w) = (&*self.operand(dy), &*self.operand(w));
+        let (dy, w) = (&*self.operand(way, dy), &*self.operand(way, w));
         match way {
             Way::OneTap { plane } => one_tap::input_gradient(isa, dy, w, kernel, plane),
             Way::Transformed(tiling) => winograd::input_gradient(isa, &tiling, dy, w, kernel),
@@ -155,11 +165,11 @@ impl Conv {
             return Correlation::of_pairs(x, &dy, &geometry, kernel, input).run(isa);
         }
         let blocks = dy.len() / (kernel.outputs * self.output_plane() * LANES);
-        let unpaired = match self.precision {
+        let unpaired = match self.precision_of(way) {
             Precision::Fp32 => None,
             Precision::Bf16 => Some(unpair_blocks(isa, x, self.input_channels(), self.input_plane(), blocks)),
         };
-        let (x, dy) = (unpaired.as_deref().unwrap_or(x), &*self.operand(dy));
+        let (x, dy) = (unpaired.as_deref().unwrap_or(x), &*self.operand(way, dy));
         match way {
             Way::OneTap { plane } => one_tap::weight_gradient(isa, x, dy, kernel, plane),
             Way::Transformed(tiling) => winograd::weight_gradient(isa, &tiling, x, dy, kernel),
@@ -167,8 +177,8 @@ impl Conv {
         }
     }
 
-    fn operand<'a>(&self, numbers: &'a [f32]) -> Operand<'a> {
-        self.precision.of_sums(self.kernel.inputs).operand(self.isa, numbers)
+    fn operand<'a>(&self, way: Way, numbers: &'a [f32]) -> Operand<'a> {
+        self.precision_of(way).of_sums(self.kernel.inputs).operand(self.isa, numbers)
     }
 
     fn input_plane(&self) -> usize {

@@ -15,21 +15,21 @@
 //! about one more digit of rounding error. All else is summed directly, and padding is never multiplied with.
 //!
 //! Operands are `f32`, or rounded to bfloat16 ([`Precision`]); sums are `f32` always. Processors with AMX multiply all dense
-//! convolutions in bfloat16 as tiles, sixteen images by sixteen channels. Those whose AVX-512 has bfloat16 multiply two pairs in the time
-//! of one product, which is less than transforms save: they take pairs where there is nothing to transform or channels are
-//! few. Others round before the kernels of `f32`, for the same numbers up to the order of sums. In bfloat16 inputs wait for the backward
-//! pass as bfloat16, in half the memory.
+//! convolutions in bfloat16 as tiles, sixteen images by sixteen channels. Those whose AVX-512 has bfloat16 multiply two pairs in the
+//! time of one product, which is less than transforms save: they take pairs where there is nothing to transform or channels are few,
+//! and transform `f32` elsewhere. Others round before the kernels of `f32`, for the same numbers up to the order of sums. What is
+//! rounded waits for the backward pass as bfloat16, in half the memory.
 //!
 //! # Instruction sets
 //!
-//! AMX, AVX-512 with and without bfloat16, AVX2 with FMA, and portable code, detected when the process starts ([`Isa`]). Results
-//! differ between them by rounding, since fused products are rounded once. AMX is taken only if the system grants its
+//! AMX, AVX-512 with and without bfloat16, AVX2 with FMA, and portable code, detected when the process starts ([`Isa`]); compilers
+//! turn portable code into NEON on ARM, where that is always there. Results differ between them by rounding, since fused products are rounded once. AMX is taken only if the system grants its
 //! registers and a product of small integers comes out right.
 //!
 //! # Limits
 //!
-//! Maps are `f32` between operators. Gradients of gradients are not computed. The memory of freed maps waits for maps of the same size, up to
-//! 2 GiB, instead of going back to the system at each step.
+//! Maps are `f32` between operators. Gradients of gradients are not computed. The memory of freed maps waits for maps of their size or
+//! down to half of it, up to 2 GiB, instead of going back to the system at each step.
 
 mod autodiff;
 mod backend;

@@ -2,8 +2,9 @@
 //!
 //! In bfloat16 (eight bits of mantissa, the exponent of `f32`) a product of two operands is exact in `f32`, in which products are
 //! summed. Processors with instructions for it multiply more of them than `f32` in the same time, as [pairs](crate::pairs) or
-//! [`tiles`](crate::tiles). Elsewhere, and where other ways save more, operands are rounded before the kernels of `f32`, which gives the
-//! same numbers up to the order of sums. Only operands of convolutions and linear layers are rounded: parameters, statistics, sums,
+//! [`tiles`](crate::tiles). Elsewhere operands are rounded before the kernels of `f32`, which gives the same numbers up to the order of
+//! sums. They stay whole where rounding gains nothing: in sums over one channel, and on processors with pairs but without tiles
+//! where transforms of `f32` are faster still. Only operands of convolutions and linear layers are rounded: parameters, statistics, sums,
 //! losses and what lies between layers stay `f32` (Kalamkar et al., *A Study of BFLOAT16 for Deep Learning Training*, 2019).
 
 use std::{mem::MaybeUninit, ops::Deref};
@@ -21,7 +22,7 @@ pub enum Precision {
     /// As they are.
     #[default]
     Fp32,
-    /// Rounded to bfloat16.
+    /// Rounded to bfloat16 where that can make them faster.
     Bf16,
 }
 

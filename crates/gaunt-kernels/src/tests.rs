@@ -206,7 +206,7 @@ impl Case {
     /// What processors with bfloat16 compute in pairs, or in tiles.
     fn halved(&self, isa: Isa, way: Way, [x, w, dy]: &[Vec<f32>; 3]) -> [Vec<f32>; 3] {
         let conv = self.conv(isa, Precision::Bf16);
-        let kept = conv.keep(x).expect("inputs are kept in pairs");
+        let kept = conv.keep_for(way, x).expect("inputs are kept in pairs");
         [
             conv.forward_by(way, x, w).to_vec(),
             conv.input_gradient_by(way, dy, w).to_vec(),

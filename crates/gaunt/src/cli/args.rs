@@ -463,7 +463,7 @@ pub enum PrecisionName {
     Auto,
     /// Single precision throughout
     Fp32,
-    /// Rounded to bfloat16, in less memory; without native instructions not faster than single precision
+    /// Rounded to bfloat16 where that is faster; without native instructions it is not
     Bf16,
 }
 
