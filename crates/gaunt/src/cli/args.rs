@@ -150,6 +150,9 @@ pub struct Train {
     /// Weight decay
     #[arg(long, value_name = "X", default_value_t = 5e-4, value_parser = not_negative)]
     pub decay: f32,
+    /// Label smoothing: share of the target that is spread over all classes
+    #[arg(long, value_name = "X", default_value_t = 0.1, value_parser = share)]
+    pub smoothing: f64,
     /// Side of the images of the first epoch, in pixels; they grow to their size over 70 % of the epochs, which are cheaper for it
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
     pub first_size: Option<u32>,

@@ -27,8 +27,6 @@ use super::{
 const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(120);
 /// Share of the epochs in which images grow, if they do.
 const GROWING: f64 = 0.7;
-/// Share of label smoothing.
-const SMOOTHING: f32 = 0.1;
 
 #[derive(Serialize)]
 struct Config {
@@ -39,6 +37,7 @@ struct Config {
     batch: u32,
     rate: f32,
     decay: f32,
+    smoothing: f64,
     first_size: Option<u32>,
     cutout: u32,
     validation: f64,
@@ -134,6 +133,7 @@ fn train_graph(
         batch: args.batch,
         rate: args.rate,
         decay: args.decay,
+        smoothing: args.smoothing,
         first_size: args.first_size,
         cutout: args.cutout,
         validation: args.validation,
@@ -149,7 +149,7 @@ fn train_graph(
         rate: args.rate,
         schedule: Schedule::OneCycle,
         weight_decay: args.decay,
-        smoothing: SMOOTHING,
+        smoothing: args.smoothing as f32,
         distillation: Distillation { temperature: 1.0, weight: 0.0 },
         seed: args.run.seed,
         normalization: normalization.clone(),
