@@ -137,6 +137,14 @@ impl Layer {
         });
     }
 
+    /// Writes what the latent weights are rounded to, and leaves the codes as they are: a step of training needs no more.
+    pub fn write_rounded(&self, global: f32, weights: &mut [f32]) {
+        let (inverse, scale) = (1.0 / self.step(global), self.scale(global));
+        weights.par_chunks_mut(CHUNK).zip(self.latent.par_chunks(CHUNK)).for_each(|(weights, latent)| {
+            weights.iter_mut().zip(latent).for_each(|(weight, &u)| *weight = round(u * inverse) as f32 * scale);
+        });
+    }
+
     /// Writes the weights that codes of this layer stand for.
     pub fn write_weights(&self, codes: &[i32], global: f32, weights: &mut [f32]) {
         let scale = self.scale(global);
@@ -218,8 +226,10 @@ mod tests {
     fn codes_times_scales_come_near_the_weights() {
         let mut layer = layer();
         layer.quantize(0.01);
-        let mut weights = [0.0; 8];
+        let (mut weights, mut rounded) = ([0.0; 8], [1.0; 8]);
         layer.write_weights(&layer.codes, 0.01, &mut weights);
+        layer.write_rounded(0.01, &mut rounded);
+        assert_eq!(weights, rounded);
         for (w, expected) in weights.iter().zip([0.1, -0.9, 2.2, 0.0, 0.2, -1.8, 4.4, 0.05f32]) {
             assert!((w - expected).abs() <= 0.011, "{w} for {expected}");
         }

@@ -247,7 +247,7 @@ impl<'a> Run<'a> {
 
     /// One step of training; returns its loss.
     fn learn(&mut self, batch: &Batch) -> Result<f64, CompressError> {
-        self.quantize();
+        self.assign();
         let logits = self.teacher.logits(&batch.images, batch.labels.len())?;
         let teacher = Teacher { logits: &logits, temperature: TEMPERATURE, weight: DISTILLATION };
         let target = Target { labels: &batch.labels, smoothing: 0.0, teacher: Some(teacher) };
@@ -284,6 +284,14 @@ impl<'a> Run<'a> {
             let mut floats = self.network.parameter(value).to_vec();
             self.optimizer.update(index, &mut floats, self.network.gradient(value), OTHER_RATE * factor, 0.0);
             self.network.set_parameter(value, &floats);
+        }
+    }
+
+    /// Gives the network what the latent weights are rounded to; the codes stay those of the last look at the size.
+    fn assign(&mut self) {
+        let _timer = profile::timer("quantiser");
+        for layer in &self.layers {
+            layer.write_rounded(self.step_size, self.network.parameter_mut(layer.weight));
         }
     }
 
