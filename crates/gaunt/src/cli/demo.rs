@@ -11,10 +11,9 @@ use super::{
     compress, interrupt, machine, model, print, train, verify,
 };
 
-/// The commands of the demo; `DIR` stands for its folder.
-const TRAIN: &str =
-    "gaunt train --arch resnet20 --data digits --epochs 15 --batch 64 --rate 0.1 --out DIR/digits.safetensors --force";
-const COMPRESS: &str = "gaunt compress DIR/digits.safetensors --data digits --target-ratio 50 --epochs 20 --batch 64 --out DIR/digits.gaunt --force";
+/// The commands of the demo; `DIR` stands for its folder. One precision, so that processors differ by little.
+const TRAIN: &str = "gaunt train --arch resnet20 --data digits --epochs 15 --batch 64 --rate 0.1 --precision fp32 --out DIR/digits.safetensors --force";
+const COMPRESS: &str = "gaunt compress DIR/digits.safetensors --data digits --target-ratio 50 --epochs 20 --batch 64 --precision fp32 --out DIR/digits.gaunt --force";
 const VERIFY: &str = "gaunt verify DIR/digits.gaunt";
 
 /// Trains, compresses and verifies as the verbs of these names do, and shows the commands.
