@@ -115,7 +115,8 @@ impl Conv {
 
     /// The input in the form that the gradient of the weight takes, if it is not the input itself.
     pub fn keep(&self, x: &[f32]) -> Option<Buffer> {
-        self.keep_for(self.way(), x)
+        // Most training is in single precision, which need not ask for the way.
+        if self.precision == Precision::Fp32 { None } else { self.keep_for(self.way(), x) }
     }
 
     pub(crate) fn keep_for(&self, way: Way, x: &[f32]) -> Option<Buffer> {

@@ -73,7 +73,7 @@ impl Engine {
         {
             let native = isa == Isa::Amx;
             if native {
-                // SAFETY: this variant exists only after processor and system were asked.
+                // SAFETY: this variant is only used after processor and system were asked.
                 unsafe { amx::configure(depth) };
             }
             Self { native, depth }
@@ -85,7 +85,7 @@ impl Engine {
         }
     }
 
-    /// `sums[r][c] = sum of rows[r] * columns[c]` over the tiles of all segments; with `count` 0 or no segment, none.
+    /// `sums[r][c] = sum of rows[r] * columns[c]` over the tiles of all segments; zero if there is no segment.
     ///
     /// # Safety
     /// All tiles that segments name lie in memory that may be read.
@@ -153,7 +153,7 @@ fn agrees() -> bool {
     };
     let (rows, columns) = (words(1), words(5));
     [3, SIDE].into_iter().all(|depth| {
-        let engine = Engine { native: true, depth };
+        let engine = Engine::new(Isa::Amx, depth);
         let operands = Operands {
             rows: [rows.as_ptr(), rows[TILE..].as_ptr()],
             row_pitch: SIDE,
@@ -166,7 +166,6 @@ fn agrees() -> bool {
         let (mut native, mut expected) = (Sums::default(), Sums::default());
         // SAFETY: tiles were granted, and segments lie in the operands.
         unsafe {
-            amx::configure(depth);
             engine.multiply(&operands, &segments, &mut native);
             by_loop(depth, &operands, &segments, &mut expected);
         }
