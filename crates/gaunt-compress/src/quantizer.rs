@@ -26,7 +26,7 @@ pub const BIT_PRICE: f32 = 0.057762265;
 
 /// Elements of a parallel task. All is done element by element, so the cut changes no result.
 const CHUNK: usize = 1 << 14;
-/// Sums that are kept side by side, so that the loop over a task is vectorised.
+/// Sums that are kept side by side.
 const LANES: usize = 16;
 /// The range of steps where none is set.
 const ANY_STEP: (f32, f32) = (0.0, f32::INFINITY);
@@ -173,23 +173,32 @@ impl Layer {
         let price = if self.dense { 0.0 } else { price / step };
         let (unit, unit_cost) = (self.unit, self.rate.unit_cost);
         let tasks = gradient.par_chunks_mut(CHUNK).zip(self.latent.par_chunks(CHUNK));
-        let squares = tasks.zip(self.rate.nonzero_cost().par_chunks(CHUNK)).map(|((gradient, latent), costs)| {
-            let mut squares = [0.0; LANES];
-            for ((gradient, latent), costs) in
-                gradient.chunks_mut(LANES).zip(latent.chunks(LANES)).zip(costs.chunks(LANES))
-            {
-                for (((gradient, &u), &cost), squares) in gradient.iter_mut().zip(latent).zip(costs).zip(&mut squares) {
-                    let slope = if u.abs() < step { cost.max(least_slope) } else { unit_cost };
-                    let of_loss = *gradient * unit;
-                    *squares += of_loss * of_loss;
-                    *gradient = of_loss + price * slope.copysign(u);
-                }
+        // Moved into the closure and read before they are chosen from, so that the loop has no branch and is vectorised.
+        let squares = tasks.zip(self.rate.nonzero_cost().par_chunks(CHUNK)).map(move |((gradient, latent), costs)| {
+            let squares = sum_of_squares(gradient);
+            for ((gradient, &u), &cost) in gradient.iter_mut().zip(latent).zip(costs) {
+                let below_one = cost.max(least_slope);
+                let slope = if u.abs() < step { below_one } else { unit_cost };
+                *gradient = *gradient * unit + price * slope.copysign(u);
             }
-            squares.iter().map(|&square: &f32| f64::from(square)).sum::<f64>()
+            squares
         });
+        let scale = f64::from(unit) * f64::from(step);
         // Collected before they are added, so that any number of threads adds them in the same order.
-        squares.collect::<Vec<f64>>().iter().sum::<f64>() * f64::from(step) * f64::from(step)
+        squares.collect::<Vec<f64>>().iter().sum::<f64>() * scale * scale
     }
+}
+
+/// Sums of a task are kept side by side, so that the loop over it is vectorised.
+fn sum_of_squares(numbers: &[f32]) -> f64 {
+    let (blocks, rest) = numbers.as_chunks::<LANES>();
+    let mut sums = [0.0f32; LANES];
+    for block in blocks {
+        for (sum, x) in sums.iter_mut().zip(block) {
+            *sum += x * x;
+        }
+    }
+    sums.into_iter().chain(rest.iter().map(|x| x * x)).map(f64::from).sum()
 }
 
 /// Rounds to the nearest whole number, halves to the even one, up to [`LARGEST`]. Adding so large a number that the last
