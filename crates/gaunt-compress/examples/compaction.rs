@@ -73,7 +73,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         precision: Precision::Fp32,
         seed: 0,
         normalization,
-        augment: Augment { pad_crop: 4, flip: true, cutout: 0 },
+        augment: Augment { pad_crop: 4, flip: true, ..Augment::NONE },
         metadata: Metadata::default(),
     };
     let mut clock = Clock::default();

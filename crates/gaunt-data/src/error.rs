@@ -158,6 +158,14 @@ pub enum DataError {
         /// Images in the data set.
         images: usize,
     },
+    /// Quarter turns of oblong images.
+    #[error("turned by a right angle images of {height} x {width} have another shape: give square ones, or turn none")]
+    Turn {
+        /// Height of the images.
+        height: usize,
+        /// Width of the images.
+        width: usize,
+    },
     /// The crop could miss the image.
     #[error(
         "a crop that moves by up to {pad} pixels in images of {height} x {width}: choose less than the shorter side"

@@ -78,9 +78,9 @@ impl Source {
     /// Natural images are mirrored and moved by an eighth of their side; digits and clothes are moved only.
     pub fn default_augment(&self, side: usize) -> Augment {
         match self {
-            Self::Cifar10(_) | Self::Folder(_) => Augment { pad_crop: side / 8, flip: true, cutout: 0 },
-            Self::Idx(_) => Augment { pad_crop: side / 14, flip: false, cutout: 0 },
-            Self::Digits => Augment { pad_crop: side / 8, flip: false, cutout: 0 },
+            Self::Cifar10(_) | Self::Folder(_) => Augment { pad_crop: side / 8, flip: true, ..Augment::NONE },
+            Self::Idx(_) => Augment { pad_crop: side / 14, ..Augment::NONE },
+            Self::Digits => Augment { pad_crop: side / 8, ..Augment::NONE },
         }
     }
 }
@@ -108,10 +108,10 @@ mod tests {
     fn defaults_are_the_customary_ones() {
         let dir = PathBuf::from("x");
         let of = |source: Source, side| source.default_augment(side);
-        assert_eq!(of(Source::Cifar10(dir.clone()), 32), Augment { pad_crop: 4, flip: true, cutout: 0 });
-        assert_eq!(of(Source::Folder(dir.clone()), 64), Augment { pad_crop: 8, flip: true, cutout: 0 });
-        assert_eq!(of(Source::Idx(dir.clone()), 28), Augment { pad_crop: 2, flip: false, cutout: 0 });
-        assert_eq!(of(Source::Digits, 8), Augment { pad_crop: 1, flip: false, cutout: 0 });
+        assert_eq!(of(Source::Cifar10(dir.clone()), 32), Augment { pad_crop: 4, flip: true, ..Augment::NONE });
+        assert_eq!(of(Source::Folder(dir.clone()), 64), Augment { pad_crop: 8, flip: true, ..Augment::NONE });
+        assert_eq!(of(Source::Idx(dir.clone()), 28), Augment { pad_crop: 2, ..Augment::NONE });
+        assert_eq!(of(Source::Digits, 8), Augment { pad_crop: 1, ..Augment::NONE });
         assert!(Source::Idx(dir.clone()).default_normalization(1).is_none());
         assert!(Source::Cifar10(dir).default_normalization(1).is_none());
     }

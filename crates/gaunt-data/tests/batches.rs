@@ -15,7 +15,7 @@ fn options() -> LoaderOptions {
         batch_size: 50,
         seed: 7,
         normalization: Normalization::new(vec![0.0], vec![1.0 / 255.0]).unwrap(),
-        augment: Augment { pad_crop: 1, flip: true, cutout: 0 },
+        augment: Augment { pad_crop: 1, flip: true, ..Augment::NONE },
         drop_last: false,
     }
 }
@@ -79,7 +79,7 @@ fn seed_and_epoch_change_order_and_augmentation() {
 
 #[test]
 fn an_image_is_mirrored_every_other_epoch() {
-    let loader = loader(|options| options.augment = Augment { pad_crop: 0, flip: true, cutout: 0 });
+    let loader = loader(|options| options.augment = Augment { flip: true, ..Augment::NONE });
     let images = |epoch| {
         let mut images: Vec<_> = loader
             .epoch(epoch, 0)

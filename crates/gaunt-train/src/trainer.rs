@@ -197,12 +197,12 @@ fn loader(training: &Arc<Dataset>, options: &TrainOptions, size: [usize; 2]) -> 
     let full = full_size(training);
     let images = if size == full { training.clone() } else { Arc::new(training.resized(size)?) };
     let scaled = |pixels: usize| (pixels * size[0]).div_ceil(full[0].max(1));
-    let Augment { pad_crop, cutout, flip } = options.augment;
+    let Augment { pad_crop, cutout, .. } = options.augment;
     let options = LoaderOptions {
         batch_size: options.batch_size,
         seed: options.seed,
         normalization: options.normalization.clone(),
-        augment: Augment { pad_crop: scaled(pad_crop), cutout: scaled(cutout), flip },
+        augment: Augment { pad_crop: scaled(pad_crop), cutout: scaled(cutout), ..options.augment },
         drop_last: training.len() > options.batch_size,
     };
     Ok(Loader::new(&images, options)?)

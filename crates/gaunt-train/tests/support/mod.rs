@@ -142,7 +142,7 @@ pub fn digits_options() -> TrainOptions {
         distillation: Distillation { temperature: 3.0, weight: 0.7 },
         seed: 1,
         normalization: digits_normalization(),
-        augment: Augment { pad_crop: 1, flip: false, cutout: 0 },
+        augment: Augment { pad_crop: 1, ..Augment::NONE },
         growth: None,
         checkpoints: None,
     }

@@ -182,6 +182,9 @@ pub struct RunOptions {
     /// Go on from the checkpoint in the run directory
     #[arg(long)]
     pub resume: bool,
+    /// Turn training images by random right angles: for pictures from above, which have no upper side
+    #[arg(long)]
+    pub turns: bool,
     /// Operands of convolutions and linear layers while training; sums and all else are single precision
     #[arg(long, value_enum, default_value_t = PrecisionName::Auto)]
     pub precision: PrecisionName,

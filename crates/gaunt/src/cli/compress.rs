@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use gaunt_compress::{
     Budget, CompressError, Method, Metrics, Observer, Options, Outcome, Overrides, Run, Snapshot, TrainingData,
 };
-use gaunt_data::{Dataset, Normalization, Split};
+use gaunt_data::{Augment, Dataset, Normalization, Split};
 use gaunt_format::{Golden, Metadata, Model, Provenance};
 use gaunt_graph::Graph;
 use gaunt_train::{Checkpoint, CheckpointError, Device};
@@ -46,6 +46,7 @@ struct Config {
     effort: EffortName,
     method: String,
     layers: String,
+    turns: bool,
     precision: PrecisionName,
     seed: u64,
 }
@@ -211,7 +212,7 @@ fn options(args: &Compress, loaded: &Loaded, normalization: &Normalization, trai
         precision: args.run.precision.resolve(),
         seed: args.run.seed,
         normalization: normalization.clone(),
-        augment: args.data.data.default_augment(height.min(width)),
+        augment: Augment { turn: args.run.turns, ..args.data.data.default_augment(height.min(width)) },
         metadata,
     })
 }
@@ -258,6 +259,7 @@ fn config(args: &Compress, loaded: &Loaded, options: &Options) -> Result<Config>
         effort: args.effort,
         method: args.method.to_string(),
         layers: args.layers.as_ref().map(fs::read_to_string).transpose()?.unwrap_or_default(),
+        turns: args.run.turns,
         precision: args.run.precision.resolved(),
         seed: args.run.seed,
     })

@@ -40,6 +40,7 @@ struct Config {
     smoothing: f64,
     first_size: Option<u32>,
     cutout: u32,
+    turns: bool,
     validation: f64,
     precision: PrecisionName,
     seed: u64,
@@ -136,6 +137,7 @@ fn train_graph(
         smoothing: args.smoothing,
         first_size: args.first_size,
         cutout: args.cutout,
+        turns: args.run.turns,
         validation: args.validation,
         precision: args.run.precision.resolved(),
         seed: args.run.seed,
@@ -153,7 +155,11 @@ fn train_graph(
         distillation: Distillation { temperature: 1.0, weight: 0.0 },
         seed: args.run.seed,
         normalization: normalization.clone(),
-        augment: Augment { cutout: args.cutout as usize, ..args.data.data.default_augment(height.min(width)) },
+        augment: Augment {
+            cutout: args.cutout as usize,
+            turn: args.run.turns,
+            ..args.data.data.default_augment(height.min(width))
+        },
         growth: args.first_size.map(|first| Growth { first: first as usize, share: GROWING }),
         checkpoints: Some(Checkpoints {
             path: run_dir.latest(),

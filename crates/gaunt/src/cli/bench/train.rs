@@ -148,7 +148,7 @@ fn compressing_steps(args: &BenchTrain, graph: &Graph, device: &Device) -> Resul
         precision: args.precision.resolve(),
         seed: SEED,
         normalization: normalization()?,
-        augment: Augment { pad_crop: args.size as usize / 8, flip: true, cutout: 0 },
+        augment: Augment { pad_crop: args.size as usize / 8, flip: true, ..Augment::NONE },
         metadata: Metadata::default(),
     };
     let mut run = Run::new(graph, &data, &options, device, &mut clock)?;
