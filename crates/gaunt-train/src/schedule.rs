@@ -14,9 +14,12 @@ pub enum Schedule {
         /// Share of the peak at the last step.
         floor: f32,
     },
-    /// Half a cosine up from 1/25 of the peak during the first 30 % of the steps, then half a cosine down to
-    /// 1/250,000 (Smith and Topin, *Super-convergence*, 2017, with the defaults of PyTorch's `OneCycleLR`).
-    OneCycle,
+    /// Half a cosine up from 1/25 of the peak, then half a cosine down to 1/250,000 (Smith and Topin, *Super-convergence*,
+    /// 2017, as in PyTorch's `OneCycleLR`, where the rise takes 0.3 unless told otherwise).
+    OneCycle {
+        /// Share of the steps that the rise takes, 0 to 1.
+        rise: f64,
+    },
 }
 
 impl Schedule {
@@ -30,11 +33,11 @@ impl Schedule {
                 }
                 ease(1.0, f64::from(floor), progress(step - warmup, total.saturating_sub(warmup)))
             }
-            Schedule::OneCycle => {
-                let top = 0.3 * total as f64 - 1.0;
+            Schedule::OneCycle { rise } => {
+                let top = rise * total as f64 - 1.0;
                 let last = total as f64 - 1.0;
                 let at = step as f64;
-                if at <= top {
+                if at < top {
                     return ease(1.0 / 25.0, 1.0, at / top);
                 }
                 ease(1.0, 1.0 / 25.0 / 1e4, ((at - top) / (last - top)).min(1.0))
@@ -72,14 +75,16 @@ mod tests {
     fn one_cycle_agrees_with_pytorch() {
         let expected = [0.04, 0.52, 1.0, 0.950485, 0.811746, 0.611262, 0.388742, 0.188258, 0.049519, 4e-6];
         for (step, &expected) in expected.iter().enumerate() {
-            let found = Schedule::OneCycle.factor(step as u64, 10);
+            let found = Schedule::OneCycle { rise: 0.3 }.factor(step as u64, 10);
             assert!((found - expected).abs() < 1e-5, "step {step}: {found} instead of {expected}");
         }
     }
 
     #[test]
     fn short_runs_stay_finite() {
-        for schedule in [Schedule::Constant, Schedule::WarmupCosine { warmup: 5, floor: 0.0 }, Schedule::OneCycle] {
+        let one_cycles = [0.0, 0.3, 1.0].map(|rise| Schedule::OneCycle { rise });
+        let others = [Schedule::Constant, Schedule::WarmupCosine { warmup: 5, floor: 0.0 }];
+        for schedule in one_cycles.into_iter().chain(others) {
             for total in 0..5 {
                 for step in 0..=total {
                     let factor = schedule.factor(step, total);

@@ -147,6 +147,9 @@ pub struct Train {
     /// Peak learning rate
     #[arg(long, value_name = "X", default_value_t = 0.2, value_parser = positive)]
     pub rate: f32,
+    /// Share of the steps in which the rate rises to its peak; in the others it falls to nothing
+    #[arg(long, value_name = "X", default_value_t = 0.3, value_parser = share)]
+    pub warm_up: f64,
     /// Weight decay
     #[arg(long, value_name = "X", default_value_t = 5e-4, value_parser = not_negative)]
     pub decay: f32,
