@@ -2,8 +2,23 @@
 
 use crate::Budget;
 
-/// Part of the run in which a size budget is approached; afterwards the size is held while accuracy recovers.
-const APPROACH: f64 = 0.65;
+/// How a size budget is approached, ever more slowly, since the last bytes are the hardest (as Zhu and Gupta, *To prune, or not to
+/// prune*, 2017, do with sparsity); afterwards the size is held while accuracy recovers.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Approach {
+    /// Part of the run.
+    share: f64,
+    /// Of the distance in log-size that is left, by the part of the approach that is left.
+    power: i32,
+}
+
+impl Approach {
+    /// Where steps grow.
+    pub const BY_STEPS: Self = Self { share: 0.65, power: 2 };
+    /// Where weights shrink: a price that has to hurry kills weights that do not come back.
+    pub const BY_PULL: Self = Self { share: 0.85, power: 3 };
+}
+
 /// Largest change of the log-size from one evaluation to the next when accuracy is the budget.
 const STRIDE: f64 = 0.12;
 /// The same while accuracy is beyond the budget: back off faster than we came.
@@ -19,20 +34,22 @@ pub struct Controller {
 
 #[derive(Clone, Debug, PartialEq)]
 enum Goal {
-    /// From a log-size to a log-size, ever more slowly: the last bytes are the hardest (as Zhu and Gupta, *To prune, or not to
-    /// prune*, 2017, do with sparsity).
-    Size { from: f64, to: f64 },
+    /// From a log-size to a log-size.
+    Size { from: f64, to: f64, approach: Approach },
     /// As small as a loss of so many points allows.
     Accuracy { max_drop: f64 },
 }
 
 impl Controller {
-    /// A plan for `budget`, from a file of `start` bytes. A size in the budget leads; a limit on the loss beside it
-    /// is then checked at the end.
-    pub fn new(budget: &Budget, parameters: usize, start: f64) -> Self {
+    /// A plan for `budget`, from a file of `start` bytes. A size in the budget leads, by this approach; a limit on the loss
+    /// beside it is then checked at the end.
+    pub fn new(budget: &Budget, parameters: usize, start: f64, approach: Approach) -> Self {
         let from = start.ln();
         let goal = match (budget.bytes(parameters), budget.max_drop) {
-            (Some(bytes), _) => Goal::Size { from: from.max((bytes * MARGIN).ln()), to: (bytes * MARGIN).ln() },
+            (Some(bytes), _) => {
+                let to = (bytes * MARGIN).ln();
+                Goal::Size { from: from.max(to), to, approach }
+            }
             (None, max_drop) => Goal::Accuracy { max_drop: max_drop.unwrap_or(0.0) },
         };
         let log_size = match &goal {
@@ -44,9 +61,9 @@ impl Controller {
 
     /// Bytes to aim at when `progress` (0 to 1) of the run is done.
     pub fn target(&mut self, progress: f64) -> f64 {
-        if let Goal::Size { from, to } = self.goal {
-            let x = (progress / APPROACH).min(1.0);
-            self.log_size = to + (from - to) * (1.0 - x) * (1.0 - x);
+        if let Goal::Size { from, to, approach: Approach { share, power } } = self.goal {
+            let left = 1.0 - (progress / share).min(1.0);
+            self.log_size = to + (from - to) * left.powi(power);
         }
         self.log_size.exp()
     }
@@ -80,23 +97,25 @@ mod tests {
     #[test]
     fn a_size_is_approached_and_held() {
         let budget = Budget { size: Some(1000), ..Budget::default() };
-        let mut controller = Controller::new(&budget, 1, 8000.0);
-        let path: Vec<f64> = (0..=10).map(|i| controller.target(f64::from(i) / 10.0)).collect();
-        assert!((path[0] - 8000.0).abs() < 1e-6);
-        assert!(path.is_sorted_by(|a, b| a >= b));
-        assert!(path[6] > 990.1 && (path[7] - 990.0).abs() < 1e-6 && path[10] == path[7]);
+        for (approach, held) in [(Approach::BY_STEPS, 7), (Approach::BY_PULL, 9)] {
+            let mut controller = Controller::new(&budget, 1, 8000.0, approach);
+            let path: Vec<f64> = (0..=10).map(|i| controller.target(f64::from(i) / 10.0)).collect();
+            assert!((path[0] - 8000.0).abs() < 1e-6);
+            assert!(path.is_sorted_by(|a, b| a >= b));
+            assert!(path[held - 1] > 990.1 && (path[held] - 990.0).abs() < 1e-6 && path[10] == path[held]);
+        }
     }
 
     #[test]
     fn a_network_below_its_budget_stays_there() {
         let budget = Budget { ratio: Some(4.0), ..Budget::default() };
-        assert!((Controller::new(&budget, 1000, 10.0).target(0.0) - 990.0).abs() < 1e-6);
+        assert!((Controller::new(&budget, 1000, 10.0, Approach::BY_STEPS).target(0.0) - 990.0).abs() < 1e-6);
     }
 
     #[test]
     fn accuracy_in_hand_shrinks_the_file_and_too_much_loss_grows_it() {
         let budget = Budget { max_drop: Some(0.5), ..Budget::default() };
-        let mut controller = Controller::new(&budget, 1, 1000.0);
+        let mut controller = Controller::new(&budget, 1, 1000.0, Approach::BY_STEPS);
         controller.observe(-0.1);
         let shrunk = controller.target(0.1);
         assert!(shrunk < 900.0);

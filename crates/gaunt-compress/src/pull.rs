@@ -14,9 +14,11 @@ pub(crate) const COARSEST: f64 = 2.0;
 pub(crate) const SPARSE: f64 = 1.5;
 /// The steps of layers, in deviations of their weights, where weights are meant to shrink.
 pub(crate) const STEP_RANGE: (f32, f32) = (0.35, 1.5);
-/// Change of the price's logarithm for each unit of the size's logarithmic error: when it changes, and at every look.
+/// Change of the price's logarithm for each unit of the size's logarithmic error: when it changes, and at every look, where a file
+/// that is too small lets go faster than one that is too large pulls harder: weights that are zero hardly come back.
 const PROPORTIONAL: f64 = 6.0;
 const INTEGRAL: f64 = 0.3;
+const RELEASE: f64 = 1.0;
 /// Most that the price's logarithm changes at one look.
 const STRIDE: f64 = 0.5;
 /// The price at first, and its bounds, in units of noise.
@@ -43,7 +45,8 @@ impl Pull {
             (self.strength, self.error) = (FIRST, error);
             return;
         }
-        let change = PROPORTIONAL * (error - self.error) + INTEGRAL * error;
+        let integral = if error < 0.0 { RELEASE } else { INTEGRAL };
+        let change = PROPORTIONAL * (error - self.error) + integral * error;
         self.strength = (self.strength * change.clamp(-STRIDE, STRIDE).exp()).clamp(BOUNDS.0, BOUNDS.1);
         self.error = error;
     }

@@ -13,7 +13,7 @@ use gaunt_train::{
 
 use crate::{
     CompressError, Method, Observer, Options, Snapshot, compact,
-    controller::Controller,
+    controller::{Approach, Controller},
     options::*,
     pull::{COARSEST, Pull, SPARSE, STEP_RANGE},
     quantizer::Layer,
@@ -74,6 +74,7 @@ pub struct Run<'a> {
     /// Global step of the quantiser.
     pub(crate) step_size: f32,
     pull: Pull,
+    will_pull: bool,
     step: u64,
     /// Step of the last evaluation.
     evaluated: Option<u64>,
@@ -116,6 +117,8 @@ impl<'a> Run<'a> {
         let optimizer = optimizer(&network, &layers, &others);
         let parameters = graph.parameter_count();
         let start = start::bytes(&options.budget, parameters);
+        let will_pull = will_pull(options, parameters, &layers);
+        let approach = if will_pull { Approach::BY_PULL } else { Approach::BY_STEPS };
         let mut run = Self {
             options,
             data,
@@ -127,10 +130,11 @@ impl<'a> Run<'a> {
             optimizer,
             survivors: Survivors::default(),
             living: Survivors::default(),
-            controller: Controller::new(&options.budget, parameters, start),
+            controller: Controller::new(&options.budget, parameters, start, approach),
             size: SizeModel { overhead: start::overhead(graph, &options.metadata)?, calibration: 1.0 },
             step_size: 1.0,
             pull: Pull::default(),
+            will_pull,
             step: 0,
             evaluated: None,
             rate_factor: 1.0,
@@ -140,7 +144,7 @@ impl<'a> Run<'a> {
             last_good: None,
             best: None,
         };
-        if run.will_pull() {
+        if will_pull {
             run.layers.iter_mut().for_each(|layer| layer.limit_step(STEP_RANGE));
         }
         // Without training there is no way to go: the first size is the last.
@@ -212,7 +216,7 @@ impl<'a> Run<'a> {
     /// Moves the file towards `target` bytes: by coarser steps, or by a stronger pull once the network is sparse.
     fn steer(&mut self, target: f64) {
         let wanted = self.size.payload_bits(target, &self.layers);
-        if self.will_pull() && wanted < COARSEST * self.original_weights() as f64 {
+        if self.will_pull && wanted < COARSEST * self.original_weights() as f64 {
             self.round();
             self.layers.iter_mut().for_each(Layer::refit);
             if self.pull.is_released() {
@@ -231,13 +235,6 @@ impl<'a> Run<'a> {
             self.round();
             self.resize(target, MAX_RESIZE);
         }
-    }
-
-    /// Whether training may have to go where weights shrink instead of steps growing.
-    fn will_pull(&self) -> bool {
-        let Options { method, epochs, ref budget, .. } = *self.options;
-        let bits = budget.bytes(self.parameters).map(|bytes| 8.0 * bytes / self.original_weights() as f64);
-        method == Method::Joint && epochs > 0 && bits.is_none_or(|bits| bits < SPARSE)
     }
 
     /// What the rate models expect of all layers.
@@ -503,6 +500,13 @@ impl<'a> Run<'a> {
         self.last_good = Some(checkpoint.clone());
         Ok(())
     }
+}
+
+/// Whether training may have to go where weights shrink instead of steps growing.
+fn will_pull(options: &Options, parameters: usize, layers: &[Layer]) -> bool {
+    let weights: usize = layers.iter().map(|layer| layer.latent.len()).sum();
+    let bits = options.budget.bytes(parameters).map(|bytes| 8.0 * bytes / weights as f64);
+    options.method == Method::Joint && options.epochs > 0 && bits.is_none_or(|bits| bits < SPARSE)
 }
 
 /// Moments of all that is trained: of the layers' latent weights first.
