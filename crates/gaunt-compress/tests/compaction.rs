@@ -49,10 +49,10 @@ fn data() -> TrainingData {
 
 fn options(method: Method) -> Options {
     Options {
-        budget: Budget { ratio: Some(50.0), ..Budget::default() },
+        budget: Budget { ratio: Some(100.0), ..Budget::default() },
         method,
         overrides: Overrides::default(),
-        epochs: 6,
+        epochs: 12,
         effort: Effort::default(),
         batch: 32,
         precision: Precision::Fp32,
