@@ -10,13 +10,16 @@ pub struct Approach {
     share: f64,
     /// Of the distance in log-size that is left, by the part of the approach that is left.
     power: i32,
+    /// What the log-size loses by itself as the learning rate falls from its peak to nothing.
+    settling: f64,
 }
 
 impl Approach {
     /// Where steps grow.
-    pub const BY_STEPS: Self = Self { share: 0.65, power: 2 };
-    /// Where weights shrink: a price that has to hurry kills weights that do not come back.
-    pub const BY_PULL: Self = Self { share: 0.85, power: 3 };
+    pub const BY_STEPS: Self = Self { share: 0.65, power: 2, settling: 0.0 };
+    /// Where weights shrink: a price that has to hurry kills weights that do not come back. Weights that move to and fro about the
+    /// first step come to rest at zero when they move no more.
+    pub const BY_PULL: Self = Self { share: 0.85, power: 3, settling: 0.2 };
 }
 
 /// Largest change of the log-size from one evaluation to the next when accuracy is the budget.
@@ -59,10 +62,11 @@ impl Controller {
         Self { goal, log_size }
     }
 
-    /// Bytes to aim at when `progress` (0 to 1) of the run is done.
-    pub fn target(&mut self, progress: f64) -> f64 {
-        if let Goal::Size { from, to, approach: Approach { share, power } } = self.goal {
+    /// Bytes to aim at when `progress` (0 to 1) of the run is done and the learning rate is `rate` of its peak.
+    pub fn target(&mut self, progress: f64, rate: f64) -> f64 {
+        if let Goal::Size { from, to, approach: Approach { share, power, settling } } = self.goal {
             let left = 1.0 - (progress / share).min(1.0);
+            let to = (to + settling * rate).min(from);
             self.log_size = to + (from - to) * left.powi(power);
         }
         self.log_size.exp()
@@ -99,7 +103,7 @@ mod tests {
         let budget = Budget { size: Some(1000), ..Budget::default() };
         for (approach, held) in [(Approach::BY_STEPS, 7), (Approach::BY_PULL, 9)] {
             let mut controller = Controller::new(&budget, 1, 8000.0, approach);
-            let path: Vec<f64> = (0..=10).map(|i| controller.target(f64::from(i) / 10.0)).collect();
+            let path: Vec<f64> = (0..=10).map(|i| controller.target(f64::from(i) / 10.0, 0.0)).collect();
             assert!((path[0] - 8000.0).abs() < 1e-6);
             assert!(path.is_sorted_by(|a, b| a >= b));
             assert!(path[held - 1] > 990.1 && (path[held] - 990.0).abs() < 1e-6 && path[10] == path[held]);
@@ -107,9 +111,17 @@ mod tests {
     }
 
     #[test]
+    fn what_settles_by_itself_is_left_to_settle() {
+        let budget = Budget { size: Some(1000), ..Budget::default() };
+        let mut controller = Controller::new(&budget, 1, 8000.0, Approach::BY_PULL);
+        let [early, late] = [(0.9, 0.1), (1.0, 0.0)].map(|(progress, rate)| controller.target(progress, rate));
+        assert!((late - 990.0).abs() < 1e-6 && early > 1005.0 && early < 1020.0, "{early}, then {late}");
+    }
+
+    #[test]
     fn a_network_below_its_budget_stays_there() {
         let budget = Budget { ratio: Some(4.0), ..Budget::default() };
-        assert!((Controller::new(&budget, 1000, 10.0, Approach::BY_STEPS).target(0.0) - 990.0).abs() < 1e-6);
+        assert!((Controller::new(&budget, 1000, 10.0, Approach::BY_STEPS).target(0.0, 1.0) - 990.0).abs() < 1e-6);
     }
 
     #[test]
@@ -117,11 +129,11 @@ mod tests {
         let budget = Budget { max_drop: Some(0.5), ..Budget::default() };
         let mut controller = Controller::new(&budget, 1, 1000.0, Approach::BY_STEPS);
         controller.observe(-0.1);
-        let shrunk = controller.target(0.1);
+        let shrunk = controller.target(0.1, 1.0);
         assert!(shrunk < 900.0);
         controller.observe(0.5);
-        assert_eq!(controller.target(0.2), shrunk);
+        assert_eq!(controller.target(0.2, 1.0), shrunk);
         controller.observe(0.9);
-        assert!(controller.target(0.3) > shrunk);
+        assert!(controller.target(0.3, 1.0) > shrunk);
     }
 }

@@ -148,7 +148,8 @@ impl<'a> Run<'a> {
             run.layers.iter_mut().for_each(|layer| layer.limit_step(STEP_RANGE));
         }
         // Without training there is no way to go: the first size is the last.
-        let target = run.controller.target(if options.epochs == 0 { 1.0 } else { 0.0 });
+        let target =
+            if options.epochs == 0 { run.controller.target(1.0, 0.0) } else { run.controller.target(0.0, 1.0) };
         run.solve(target);
         Ok(run)
     }
@@ -208,7 +209,7 @@ impl<'a> Run<'a> {
             return Err(CompressError::Interrupted);
         }
         let progress = self.step as f64 / self.total_steps().max(1) as f64;
-        let target = self.controller.target(progress);
+        let target = self.controller.target(progress, f64::from(self.rate()));
         self.steer(target);
         Ok(())
     }
@@ -257,8 +258,7 @@ impl<'a> Run<'a> {
 
     fn update(&mut self) {
         let _timer = profile::timer("optimiser");
-        let schedule = Schedule::WarmupCosine { warmup: WARM_UP.min(self.total_steps() / 10), floor: 0.0 };
-        let factor = self.rate_factor * schedule.factor(self.step, self.total_steps());
+        let factor = self.rate_factor * self.rate();
         self.optimizer.begin_step();
         let pulled = !self.pull.is_released();
         let (mut squares, mut count) = (0.0, 0);
@@ -282,6 +282,12 @@ impl<'a> Run<'a> {
             self.optimizer.update(index, &mut floats, self.network.gradient(value), OTHER_RATE * factor, 0.0);
             self.network.set_parameter(value, &floats);
         }
+    }
+
+    /// The learning rate at this step, as a share of its peak.
+    fn rate(&self) -> f32 {
+        let schedule = Schedule::WarmupCosine { warmup: WARM_UP.min(self.total_steps() / 10), floor: 0.0 };
+        schedule.factor(self.step, self.total_steps())
     }
 
     /// Gives the network what the latent weights are rounded to; the codes stay those of the last look at the size.
