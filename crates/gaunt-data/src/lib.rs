@@ -8,7 +8,7 @@
 //! use gaunt_data::{Loader, LoaderOptions, Normalization, OpenOptions, Source, open};
 //!
 //! let source: Source = "digits".parse()?;
-//! let splits = open(&source, &OpenOptions { seed: 7, ..OpenOptions::default() })?;
+//! let splits = open(&source, &OpenOptions::default())?;
 //! let [channels, height, width] = splits.train.shape();
 //! let normalization =
 //!     source.default_normalization(channels).unwrap_or_else(|| Normalization::measure(&splits.train));

@@ -72,7 +72,7 @@ impl Validation {
 
 /// How a source is opened.
 ///
-/// The default leaves images as they are, keeps a tenth for validation and has seed 0.
+/// The default leaves images as they are and keeps a tenth for validation.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct OpenOptions {
     /// Height and width that images are resized to; `None` leaves them as they are. A folder needs a size.
@@ -82,8 +82,6 @@ pub struct OpenOptions {
     /// How much of the training images is kept for validation, from every class alike. Of no effect on a folder
     /// with both `val/` and `test/`.
     pub validation: Validation,
-    /// Decides which images are kept for validation.
-    pub seed: u64,
 }
 
 /// The parts of a data set, of one image shape and with the same classes.
@@ -175,13 +173,17 @@ struct Cut {
     val: Vec<usize>,
 }
 
-/// Chooses the validation images at random, from each class in proportion to its size.
+/// Decides which images are kept for validation. No option: what one run has held out must never be what another, with another
+/// seed, has learnt, since networks are trained by one run and compressed and evaluated by others.
+const SPLIT_SEED: u64 = 1;
+
+/// Chooses the validation images at random, from each class in proportion to its size; the same for ever.
 fn cut(labels: &[usize], options: &OpenOptions) -> Result<Cut, DataError> {
     let images = labels.len();
     let count = options.validation.count(images)?;
     // Equal steps through the images, random within a class and sorted by class, take the same part of each.
     let mut order: Vec<usize> = (0..images).collect();
-    order.shuffle(&mut generator(options.seed, Purpose::Validation));
+    order.shuffle(&mut generator(SPLIT_SEED, Purpose::Validation));
     order.sort_by_key(|&index| labels[index]);
     let mut kept = vec![false; images];
     (0..count).for_each(|step| kept[order[(2 * step + 1) * images / (2 * count)]] = true);

@@ -6,8 +6,8 @@ use gaunt_data::{DataError, Dataset, OpenOptions, Source, Split, Validation, ope
 use image::{Rgb, RgbImage};
 use tempfile::{TempDir, tempdir};
 
-fn digits(validation: Validation, seed: u64) -> Result<(Dataset, Dataset), DataError> {
-    let options = OpenOptions { validation, seed, ..OpenOptions::default() };
+fn digits(validation: Validation) -> Result<(Dataset, Dataset), DataError> {
+    let options = OpenOptions { validation, ..OpenOptions::default() };
     open(&Source::Digits, &options).map(|splits| (splits.train, splits.val))
 }
 
@@ -33,7 +33,7 @@ fn sized(size: usize) -> OpenOptions {
 
 #[test]
 fn validation_takes_the_same_part_of_every_class() {
-    let (train, val) = digits(Validation::default(), 0).unwrap();
+    let (train, val) = digits(Validation::default()).unwrap();
     assert_eq!((train.len(), val.len()), (1293, 144));
     for class in 0..10 {
         let count = val.labels().iter().filter(|&&label| label == class).count();
@@ -44,27 +44,20 @@ fn validation_takes_the_same_part_of_every_class() {
 #[test]
 fn training_and_validation_are_all_and_do_not_meet() {
     let distinct = |data: &Dataset| (0..data.len()).map(|i| data.image(i).to_vec()).collect::<BTreeSet<_>>();
-    let (all, none) = digits(Validation::Count(0), 0).unwrap();
-    let (train, val) = digits(Validation::Count(400), 0).unwrap();
+    let (all, none) = digits(Validation::Count(0)).unwrap();
+    let (train, val) = digits(Validation::Count(400)).unwrap();
     assert_eq!((none.len(), train.len(), val.len()), (0, 1037, 400));
     assert_eq!(&distinct(&train) | &distinct(&val), distinct(&all));
     assert_eq!(distinct(&train).intersection(&distinct(&val)).count(), 0);
 }
 
-#[test]
-fn the_validation_split_is_fixed_by_the_seed() {
-    let val = |seed| digits(Validation::Fraction(0.2), seed).unwrap().1;
-    assert_eq!(val(1), val(1));
-    assert_ne!(val(1), val(2));
-}
-
-/// Guards the choice of images across versions of this crate and of its dependencies.
+/// Guards the choice of images across versions of this crate and of its dependencies: what was held out stays held out.
 #[test]
 fn golden_validation_images() {
-    let (_, val) = digits(Validation::Count(8), 7).unwrap();
+    let (_, val) = digits(Validation::Count(8)).unwrap();
     let ink: Vec<u32> =
         (0..val.len()).map(|index| val.image(index).iter().map(|&pixel| u32::from(pixel)).sum()).collect();
-    assert_eq!(ink, [4289, 5675, 4482, 6293, 5227, 4958, 5116, 5196]);
+    assert_eq!(ink, [4655, 4925, 5724, 4942, 5276, 5627, 3600, 5913]);
 }
 
 #[test]

@@ -179,7 +179,7 @@ pub struct Train {
 /// What every long run takes.
 #[derive(Clone, Debug, Args)]
 pub struct RunOptions {
-    /// Seed of everything random
+    /// Seed of everything random; which images are kept for validation does not depend on it
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub seed: u64,
     /// Go on from the checkpoint in the run directory
@@ -321,9 +321,6 @@ pub struct Eval {
     /// Which images
     #[arg(long, value_name = "NAME", default_value = "test")]
     pub split: Split,
-    /// Seed that cut the validation split
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    pub seed: u64,
     #[command(flatten)]
     #[allow(missing_docs)]
     pub machine: Machine,

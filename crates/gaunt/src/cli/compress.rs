@@ -104,18 +104,18 @@ pub fn compress(args: &Compress) -> Result<Ending> {
 /// Compresses a network that is loaded, and reports on the written file.
 pub fn compress_to_file(args: &Compress, loaded: &Loaded, device: &Device) -> Result<Report> {
     let started = Instant::now();
-    let (source, seed) = (&args.data.data, args.run.seed);
+    let source = &args.data.data;
     let graph = &loaded.graph;
     let shape = data::input_shape(graph)?;
-    let normalization = data::normalization(&args.data.input, loaded, source, shape, seed)?;
+    let normalization = data::normalization(&args.data.input, loaded, source, shape)?;
     // A finished run leaves its output; going on with it is not overwriting it.
     output::check(&args.out, args.run.force)?;
-    let train = data::read(source, Split::Train, shape, seed)?;
+    let train = data::read(source, Split::Train, shape)?;
     data::check_classes(&train, graph, source)?;
     let options = options(args, loaded, &normalization, &train)?;
     let config = config(args, loaded, &options)?;
     let (run_dir, resumed) = RunDir::open(&args.run, &args.out, &config)?;
-    let validation = data::read(source, Split::Val, shape, seed)?;
+    let validation = data::read(source, Split::Val, shape)?;
     let data = TrainingData { train: Arc::new(train), validation: Arc::new(validation) };
 
     let mut observer = Terminal::new(run_dir);
@@ -128,7 +128,7 @@ pub fn compress_to_file(args: &Compress, loaded: &Loaded, device: &Device) -> Re
     let bytes = file(&outcome, &options.metadata)?;
     output::write(&args.out, &bytes, args.run.force)?;
     observer.run_dir.finish()?;
-    let test = data::read(source, Split::Test, shape, seed)?;
+    let test = data::read(source, Split::Test, shape)?;
     let test = evaluate_file(args, loaded, &outcome, &data.validation, &test, &normalization, device)?;
     let file = inspect::report(&bytes)?;
     let Outcome { dense, before_tuning, after_tuning, .. } = outcome;

@@ -31,20 +31,14 @@ pub fn class_count(graph: &Graph) -> Result<usize> {
 }
 
 /// Reads a split with images of the given shape.
-pub fn read(source: &Source, split: Split, shape: [usize; 3], seed: u64) -> Result<Dataset> {
+pub fn read(source: &Source, split: Split, shape: [usize; 3]) -> Result<Dataset> {
     let [channels, height, width] = shape;
-    let options = OpenOptions { size: Some([height, width]), channels: Some(channels), seed, ..OpenOptions::default() };
+    let options = OpenOptions { size: Some([height, width]), channels: Some(channels), ..OpenOptions::default() };
     open_split(source, split, &options).with_context(|| format!("data {source}"))
 }
 
 /// The normalisation that the flags, the model file or the data set says, in this order.
-pub fn normalization(
-    input: &Input,
-    loaded: &Loaded,
-    source: &Source,
-    shape: [usize; 3],
-    seed: u64,
-) -> Result<Normalization> {
+pub fn normalization(input: &Input, loaded: &Loaded, source: &Source, shape: [usize; 3]) -> Result<Normalization> {
     if let Some(normalization) = from_flags(input, shape[0])? {
         return Ok(normalization);
     }
@@ -53,7 +47,7 @@ pub fn normalization(
     }
     match source.default_normalization(shape[0]) {
         Some(normalization) => Ok(normalization),
-        None => Ok(Normalization::measure(&read(source, Split::Train, shape, seed)?)),
+        None => Ok(Normalization::measure(&read(source, Split::Train, shape)?)),
     }
 }
 

@@ -26,8 +26,8 @@ pub fn eval(args: &Eval) -> Result<()> {
     let started = Instant::now();
     let loaded = model::load(&args.model, &args.data.input)?;
     let shape = data::input_shape(&loaded.graph)?;
-    let normalization = data::normalization(&args.data.input, &loaded, &args.data.data, shape, args.seed)?;
-    let dataset = data::read(&args.data.data, args.split, shape, args.seed)?;
+    let normalization = data::normalization(&args.data.input, &loaded, &args.data.data, shape)?;
+    let dataset = data::read(&args.data.data, args.split, shape)?;
     data::check_classes(&dataset, &loaded.graph, &args.data.data)?;
     let predictions = predictions(&loaded, &dataset, &normalization, &device)?;
     let report = Report {

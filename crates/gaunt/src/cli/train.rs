@@ -80,11 +80,11 @@ pub fn train_to_file(args: &Train, device: &Device) -> Result<Report> {
         bail!("{}: the ending must be .safetensors", args.out.display());
     }
     output::check(&args.out, args.run.force)?;
-    let (source, seed) = (&args.data.data, args.run.seed);
+    let source = &args.data.data;
     let read = |split| -> Result<Dataset> {
         let size = args.data.input.size.map(|size| [size as usize; 2]);
         let validation = Validation::Fraction(args.validation);
-        Ok(open_split(source, split, &OpenOptions { size, seed, validation, ..OpenOptions::default() })?)
+        Ok(open_split(source, split, &OpenOptions { size, validation, ..OpenOptions::default() })?)
     };
     let training = Arc::new(read(Split::Train)?);
     let validation = if args.validation > 0.0 { Some(read(Split::Val)?) } else { None };
