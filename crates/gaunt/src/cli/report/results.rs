@@ -111,11 +111,16 @@ fn draw_network(area: &Area<'_>, name: &str, places: &[(&Point, (f64, f64))]) ->
     Ok(())
 }
 
-/// Once, twice and five times the powers of ten between two numbers.
+/// Round numbers between two: once, twice and five times the powers of ten, or more of them where those are too few to read by.
 fn ticks(left: f64, right: f64) -> Vec<f64> {
+    const FEW: usize = 3;
     let powers = (left.log10().floor() as i32)..=(right.log10().floor() as i32);
-    let ticks = powers.flat_map(|power| [1.0, 2.0, 5.0].map(|digit| digit * 10f64.powi(power)));
-    ticks.filter(|tick| (left..=right).contains(tick)).collect()
+    let between = |digits: &[f64]| -> Vec<f64> {
+        let all = powers.clone().flat_map(|power| digits.iter().map(move |digit| digit * 10f64.powi(power)));
+        all.filter(|tick| (left..=right).contains(tick)).collect()
+    };
+    let coarse = between(&[1.0, 2.0, 5.0]);
+    if coarse.len() < FEW { between(&[1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0]) } else { coarse }
 }
 
 #[cfg(test)]
@@ -132,6 +137,13 @@ mod tests {
         for part in ["<svg", "VGG", "gaunt", "others", "points lost"] {
             assert!(drawn.contains(part), "{part}");
         }
+    }
+
+    #[test]
+    fn narrow_ranges_have_closer_ticks() {
+        assert_eq!(ticks(8.0, 60.0), [10.0, 20.0, 50.0]);
+        assert_eq!(ticks(137e3, 381e3), [150e3, 200e3, 250e3, 300e3]);
+        assert!((2..40).all(|left| ticks(f64::from(left), 2.4 * f64::from(left)).len() >= 3));
     }
 
     #[test]
