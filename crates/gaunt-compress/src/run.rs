@@ -199,6 +199,8 @@ impl<'a> Run<'a> {
             self.compact(observer)?;
         }
         if interrupted || self.last_good.is_none() || self.step.is_multiple_of(SNAPSHOT_STEPS) || due {
+            // Two at a time would be several times the network.
+            self.last_good = None;
             let snapshot = self.snapshot();
             if self.step > 0 {
                 observer.save(Snapshot::Latest, &snapshot)?;
@@ -390,11 +392,11 @@ impl<'a> Run<'a> {
     }
 
     fn roll_back(&mut self, rollbacks: u32, observer: &mut dyn Observer) -> Result<(), CompressError> {
-        let Some(snapshot) = self.last_good.clone().filter(|_| rollbacks <= MAX_ROLLBACKS) else {
+        let Some(snapshot) = self.last_good.take().filter(|_| rollbacks <= MAX_ROLLBACKS) else {
             return Err(CompressError::Diverged { step: self.step, rollbacks });
         };
         let (from, rate_factor) = (self.step, 0.5 * self.rate_factor);
-        self.restore(&snapshot)?;
+        self.restore(snapshot)?;
         self.rate_factor = rate_factor;
         observer.notice(&format!(
             "the loss diverged at step {from}: going on from step {} with {rate_factor} times the learning rate",
@@ -463,7 +465,7 @@ impl<'a> Run<'a> {
     ///
     /// # Errors
     /// If it is of another network or of another kind of run.
-    pub fn restore(&mut self, checkpoint: &Checkpoint) -> Result<(), CompressError> {
+    pub fn restore(&mut self, checkpoint: Checkpoint) -> Result<(), CompressError> {
         let &[step, evaluated, controller, overhead, calibration, dense, sum, count, level] =
             checkpoint.integers("run.scalars")?
         else {
@@ -501,9 +503,9 @@ impl<'a> Run<'a> {
             }
             layer.codes.copy_from_slice(codes);
         }
-        self.network.restore(checkpoint)?;
-        self.optimizer.restore(checkpoint)?;
-        self.last_good = Some(checkpoint.clone());
+        self.network.restore(&checkpoint)?;
+        self.optimizer.restore(&checkpoint)?;
+        self.last_good = Some(checkpoint);
         Ok(())
     }
 }

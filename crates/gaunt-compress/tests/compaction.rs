@@ -90,15 +90,15 @@ fn a_run_goes_on_from_any_state_and_ends_in_the_same_file() {
         let error = run(&mut stopped).train(&mut stopped).unwrap_err();
         assert!(matches!(error, CompressError::Interrupted), "{error}");
         let mut resumed = run(&mut stopped);
-        resumed.restore(stopped.states.last().unwrap()).unwrap();
+        resumed.restore(stopped.states.last().unwrap().clone()).unwrap();
         stopped.stops = false;
         resumed.train(&mut stopped).unwrap();
         assert_same(&resumed.finish(&mut stopped).unwrap(), &expected);
 
         // From the end back to a state in which all channels were there.
         let mut again = run(&mut recorder);
-        again.restore(recorder.states.last().unwrap()).unwrap();
-        again.restore(&recorder.states[first - 1]).unwrap();
+        again.restore(recorder.states.last().unwrap().clone()).unwrap();
+        again.restore(recorder.states[first - 1].clone()).unwrap();
         again.train(&mut recorder).unwrap();
         assert_same(&again.finish(&mut recorder).unwrap(), &expected);
     }

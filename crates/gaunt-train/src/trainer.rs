@@ -349,6 +349,8 @@ impl<'a> Run<'a> {
         if !parameters.clone().all(finite) {
             return Ok(false);
         }
+        // Two at a time would be several times the network.
+        self.snapshot = Checkpoint::new();
         self.snapshot = self.checkpoint();
         let due = |checkpoints: &Checkpoints| end_of_epoch || self.written.elapsed() >= checkpoints.interval;
         if self.options.checkpoints.as_ref().is_some_and(due) {

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use gaunt_compress::{
     Budget, CompressError, Method, Metrics, Observer, Options, Outcome, Overrides, Run, Snapshot, TrainingData,
 };
-use gaunt_data::{Augment, Dataset, Normalization, Split};
+use gaunt_data::{Dataset, Normalization, Split};
 use gaunt_format::{Golden, Metadata, Model, Provenance};
 use gaunt_graph::Graph;
 use gaunt_train::{Checkpoint, CheckpointError, Device};
@@ -47,6 +47,7 @@ struct Config {
     method: String,
     layers: String,
     turns: bool,
+    cutout: u32,
     precision: PrecisionName,
     seed: u64,
 }
@@ -155,7 +156,7 @@ fn train_codes(
 ) -> Result<Outcome> {
     let mut run = Run::new(graph, data, options, device, observer)?;
     if let Some(resumed) = resumed {
-        run.restore(&resumed.latest)?;
+        run.restore(resumed.latest)?;
         run.restore_best(resumed.best)?;
         observer.notice("going on from the checkpoint");
     }
@@ -212,7 +213,7 @@ fn options(args: &Compress, loaded: &Loaded, normalization: &Normalization, trai
         precision: args.run.precision.resolve(),
         seed: args.run.seed,
         normalization: normalization.clone(),
-        augment: Augment { turn: args.run.turns, ..args.data.data.default_augment(height.min(width)) },
+        augment: args.run.augment(&args.data.data, height.min(width)),
         metadata,
     })
 }
@@ -260,6 +261,7 @@ fn config(args: &Compress, loaded: &Loaded, options: &Options) -> Result<Config>
         method: args.method.to_string(),
         layers: args.layers.as_ref().map(fs::read_to_string).transpose()?.unwrap_or_default(),
         turns: args.run.turns,
+        cutout: args.run.cutout,
         precision: args.run.precision.resolved(),
         seed: args.run.seed,
     })
