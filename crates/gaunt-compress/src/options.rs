@@ -38,20 +38,11 @@ pub struct Options {
 impl Options {
     /// Training batches.
     pub(crate) fn loader(&self, data: &TrainingData) -> Result<Loader, DataError> {
-        self.loader_of(data, self.augment)
-    }
-
-    /// Batches to measure on: a network in use sees no holes.
-    pub(crate) fn measuring_loader(&self, data: &TrainingData) -> Result<Loader, DataError> {
-        self.loader_of(data, Augment { cutout: 0, ..self.augment })
-    }
-
-    fn loader_of(&self, data: &TrainingData, augment: Augment) -> Result<Loader, DataError> {
         let options = LoaderOptions {
             batch_size: self.batch,
             seed: self.seed,
             normalization: self.normalization.clone(),
-            augment,
+            augment: self.augment,
             drop_last: true,
         };
         Loader::new(&data.train, options)

@@ -200,7 +200,7 @@ impl Run<'_> {
     /// Batch-norm statistics of the network with the codes as weights.
     fn measure_statistics(&mut self) -> Result<(), CompressError> {
         let epoch = self.options.epochs as usize + 1;
-        let batches = self.options.measuring_loader(self.data)?.epoch(epoch, 0).take(STATISTICS_BATCHES);
+        let batches = self.options.loader(self.data)?.epoch(epoch, 0).take(STATISTICS_BATCHES);
         // The file will be run in single precision.
         self.network.set_precision(Precision::Fp32);
         self.network.reestimate_statistics(batches)?;

@@ -30,7 +30,7 @@ pub fn layers(
         return Err(CompressError::NothingToCompress);
     }
     options.overrides.check(weights.iter().map(|&weight| graph.value(weight).name.as_str()))?;
-    let batches = options.measuring_loader(data)?.epoch(options.epochs as usize, 0).take(FISHER_BATCHES);
+    let batches = options.loader(data)?.epoch(options.epochs as usize, 0).take(FISHER_BATCHES);
     let sensitivities = fisher(graph, device, &weights, batches, options.seed)?;
     let layers = weights.iter().zip(&sensitivities).filter_map(|(&weight, sensitivity)| {
         let value = graph.value(weight);

@@ -159,6 +159,9 @@ pub struct Train {
     /// Side of the images of the first epoch, in pixels; they grow to their size over 70 % of the epochs, which are cheaper for it
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
     pub first_size: Option<u32>,
+    /// Side of a square that is blanked in each training image, in pixels; guards long trainings against learning by heart
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=4096))]
+    pub cutout: u32,
     /// Share of the training images that is kept for validation; 0 trains on all of them, once everything is chosen
     #[arg(long, value_name = "X", default_value_t = 0.1, value_parser = share)]
     pub validation: f64,
@@ -185,9 +188,6 @@ pub struct RunOptions {
     /// Turn training images by random right angles: for pictures from above, which have no upper side
     #[arg(long)]
     pub turns: bool,
-    /// Side of a square that is blanked in each training image, in pixels; guards long trainings against learning by heart
-    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=4096))]
-    pub cutout: u32,
     /// Operands of convolutions and linear layers while training; sums and all else are single precision
     #[arg(long, value_enum, default_value_t = PrecisionName::Auto)]
     pub precision: PrecisionName,
@@ -208,7 +208,7 @@ pub struct RunOptions {
 impl RunOptions {
     /// How training images of `source`, the shorter side of which has `side` pixels, are varied.
     pub fn augment(&self, source: &Source, side: usize) -> Augment {
-        Augment { cutout: self.cutout as usize, turn: self.turns, ..source.default_augment(side) }
+        Augment { turn: self.turns, ..source.default_augment(side) }
     }
 }
 

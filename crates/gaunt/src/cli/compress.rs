@@ -47,7 +47,6 @@ struct Config {
     method: String,
     layers: String,
     turns: bool,
-    cutout: u32,
     precision: PrecisionName,
     seed: u64,
 }
@@ -261,7 +260,6 @@ fn config(args: &Compress, loaded: &Loaded, options: &Options) -> Result<Config>
         method: args.method.to_string(),
         layers: args.layers.as_ref().map(fs::read_to_string).transpose()?.unwrap_or_default(),
         turns: args.run.turns,
-        cutout: args.run.cutout,
         precision: args.run.precision.resolved(),
         seed: args.run.seed,
     })

@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use gaunt_data::{Dataset, Normalization, OpenOptions, Split, Validation, open_split};
+use gaunt_data::{Augment, Dataset, Normalization, OpenOptions, Split, Validation, open_split};
 use gaunt_graph::{Graph, weights, zoo};
 use gaunt_train::{
     Checkpoints, Device, Distillation, EpochMetrics, Growth, Network, Precision, Progress, TrainOptions, evaluate,
@@ -138,7 +138,7 @@ fn train_graph(
         decay: args.decay,
         smoothing: args.smoothing,
         first_size: args.first_size,
-        cutout: args.run.cutout,
+        cutout: args.cutout,
         turns: args.run.turns,
         validation: args.validation,
         precision: args.run.precision.resolved(),
@@ -157,7 +157,7 @@ fn train_graph(
         distillation: Distillation { temperature: 1.0, weight: 0.0 },
         seed: args.run.seed,
         normalization: normalization.clone(),
-        augment: args.run.augment(&args.data.data, height.min(width)),
+        augment: Augment { cutout: args.cutout as usize, ..args.run.augment(&args.data.data, height.min(width)) },
         growth: args.first_size.map(|first| Growth { first: first as usize, share: GROWING }),
         checkpoints: Some(Checkpoints {
             path: run_dir.latest(),
