@@ -131,7 +131,7 @@ fn images_that_grow_teach_and_survive_a_resume() {
     let expected = network.to_graph();
     assert_eq!(expected.values[expected.inputs[0].index()].shape, digits_graph().values[0].shape);
     let accuracies: Vec<f64> = listener.epochs.iter().filter_map(|epoch| epoch.validation_top1).collect();
-    assert!(accuracies.len() == 4 && accuracies[3] > 60.0, "{accuracies:?}");
+    assert!(accuracies.len() == 4 && accuracies[3] > 50.0, "{accuracies:?}");
 
     let disturbed = TrainOptions { checkpoints: Some(file("b", true)), ..undisturbed.clone() };
     let found = loop {
