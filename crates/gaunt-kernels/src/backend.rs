@@ -38,8 +38,8 @@ pub trait BlockedOps: Backend {
         precision: Precision,
         input: [usize; 2],
     ) -> FloatTensor<Self>;
-    /// The input in the form that [`blocked_conv_weight`](Self::blocked_conv_weight) takes: itself, or `[B / 2, C, 1, H * W + 1, 16]`
-    /// of words, each of which has the bfloat16 numbers of two images.
+    /// The input in the form that [`blocked_conv_weight`](Self::blocked_conv_weight) takes: itself, or `[B / 2, 1, 1, lines, 16]` of
+    /// words, each of which has the bfloat16 numbers of two images.
     fn blocked_conv_keep(
         x: FloatTensor<Self>,
         w: FloatTensor<Self>,
@@ -131,7 +131,8 @@ fn tensor(floats: Vec<f32>, shape: impl Into<Vec<usize>>) -> Tensor {
     Flex::float_from_data(TensorData::new(floats, shape.into()), &Default::default())
 }
 
-fn maps(floats: Buffer, shape: [usize; 5]) -> Tensor {
+fn buffered(floats: Buffer, shape: impl Into<Vec<usize>>) -> Tensor {
+    let shape: Vec<usize> = shape.into();
     let data = TensorData::from_bytes(floats.into_bytes(), shape, DType::F32);
     Flex::float_from_data(data, &Default::default())
 }
@@ -168,7 +169,7 @@ impl BlockedOps for Flex {
     fn block(x: Tensor) -> Tensor {
         let _timer = profile::timer("block");
         let [images, c, h, w] = shape(&x);
-        maps(layout::block(floats(&whole(x)), c * h * w), [images.div_ceil(LANES), c, h, w, LANES])
+        buffered(layout::block(floats(&whole(x)), c * h * w), [images.div_ceil(LANES), c, h, w, LANES])
     }
 
     fn unblock(x: Tensor, images: usize) -> Tensor {
@@ -182,7 +183,7 @@ impl BlockedOps for Flex {
         let conv = convolution(geometry, precision, shape(&w), plane(&x));
         let [height, width] = geometry.output_size(conv.input, conv.kernel.size);
         let ([blocks, ..], x, w): ([usize; 5], _, _) = (shape(&x), whole(x), whole(w));
-        maps(conv.forward(floats(&x), floats(&w)), [blocks, conv.kernel.outputs, height, width, LANES])
+        buffered(conv.forward(floats(&x), floats(&w)), [blocks, conv.kernel.outputs, height, width, LANES])
     }
 
     fn blocked_conv_input(
@@ -196,15 +197,19 @@ impl BlockedOps for Flex {
         let conv = convolution(geometry, precision, shape(&w), input);
         let ([blocks, ..], dy, w): ([usize; 5], _, _) = (shape(&dy), whole(dy), whole(w));
         let channels = conv.kernel.inputs * geometry.groups;
-        maps(conv.input_gradient(floats(&dy), floats(&w)), [blocks, channels, input[0], input[1], LANES])
+        buffered(conv.input_gradient(floats(&dy), floats(&w)), [blocks, channels, input[0], input[1], LANES])
     }
 
     fn blocked_conv_keep(x: Tensor, w: Tensor, geometry: ConvGeometry, precision: Precision) -> Tensor {
         let _timer = profile::timer("conv2d keep");
-        let [blocks, channels, height, width, _] = shape(&x);
+        let [blocks, _, height, width, _] = shape(&x);
         let x = whole(x);
         match convolution(geometry, precision, shape(&w), [height, width]).keep(floats(&x)) {
-            Some(pairs) => maps(pairs, [blocks.div_ceil(2), channels, 1, height * width + 1, LANES]),
+            Some(pairs) => {
+                let blocks = blocks.div_ceil(2);
+                let lines = pairs.len() / (blocks * LANES);
+                buffered(pairs, [blocks, 1, 1, lines, LANES])
+            }
             None => x,
         }
     }
@@ -220,7 +225,7 @@ impl BlockedOps for Flex {
         let _timer = profile::timer("conv2d weight gradient");
         let conv = convolution(geometry, precision, kernel, input);
         let (x, dy) = (whole(x), whole(dy));
-        tensor(conv.weight_gradient(floats(&x), floats(&dy)), kernel)
+        buffered(conv.weight_gradient(floats(&x), floats(&dy)), kernel)
     }
 
     fn blocked_norm(
@@ -237,7 +242,7 @@ impl BlockedOps for Flex {
         let norm = Norm { gamma: floats(&gamma), beta: floats(&beta), epsilon, activation };
         let (y, statistics) = norm.forward(Isa::detect(), floats(&x), extent);
         let channels = [extent.channels];
-        (maps(y, shape::<5>(&x)), tensor(statistics.mean, channels), tensor(statistics.variance, channels))
+        (buffered(y, shape::<5>(&x)), tensor(statistics.mean, channels), tensor(statistics.variance, channels))
     }
 
     fn blocked_norm_gradient(
@@ -259,7 +264,7 @@ impl BlockedOps for Flex {
         let norm = Norm { gamma: floats(&gamma), beta: floats(&beta), epsilon, activation };
         let (dx, dgamma, dbeta) = norm.gradient(Isa::detect(), floats(&x), floats(&dy), &statistics, extent);
         let channels = [extent.channels];
-        (maps(dx, shape::<5>(&x)), tensor(dgamma, channels), tensor(dbeta, channels))
+        (buffered(dx, shape::<5>(&x)), tensor(dgamma, channels), tensor(dbeta, channels))
     }
 
     fn blocked_affine(x: Tensor, scale: Tensor, shift: Tensor, activation: Activation) -> Tensor {
@@ -268,7 +273,7 @@ impl BlockedOps for Flex {
         let [_, _, height, width, _] = shape(&x);
         let y =
             pointwise::affine(Isa::detect(), floats(&x), floats(&scale), floats(&shift), height * width, activation);
-        maps(y, shape::<5>(&x))
+        buffered(y, shape::<5>(&x))
     }
 
     fn blocked_affine_gradient(
@@ -290,25 +295,25 @@ impl BlockedOps for Flex {
             height * width,
             activation,
         );
-        (maps(dx, shape::<5>(&x)), tensor(dscale, [channels]), tensor(dshift, [channels]))
+        (buffered(dx, shape::<5>(&x)), tensor(dscale, [channels]), tensor(dshift, [channels]))
     }
 
     fn blocked_add(a: Tensor, b: Tensor, activation: Activation) -> Tensor {
         let _timer = profile::timer("add forward");
         let (a, b) = (whole(a), whole(b));
-        maps(pointwise::add(Isa::detect(), floats(&a), floats(&b), activation), shape::<5>(&a))
+        buffered(pointwise::add(Isa::detect(), floats(&a), floats(&b), activation), shape::<5>(&a))
     }
 
     fn blocked_activate(x: Tensor, activation: Activation) -> Tensor {
         let _timer = profile::timer("activation forward");
         let x = whole(x);
-        maps(pointwise::activate(Isa::detect(), floats(&x), activation), shape::<5>(&x))
+        buffered(pointwise::activate(Isa::detect(), floats(&x), activation), shape::<5>(&x))
     }
 
     fn blocked_activation_gradient(y: Tensor, dy: Tensor, activation: Activation) -> Tensor {
         let _timer = profile::timer("activation gradient");
         let (y, dy) = (whole(y), whole(dy));
-        maps(pointwise::activation_gradient(Isa::detect(), floats(&y), floats(&dy), activation), shape::<5>(&y))
+        buffered(pointwise::activation_gradient(Isa::detect(), floats(&y), floats(&dy), activation), shape::<5>(&y))
     }
 
     fn blocked_pool(x: Tensor, geometry: PoolGeometry, pooling: Pooling) -> Tensor {
@@ -316,7 +321,7 @@ impl BlockedOps for Flex {
         let [blocks, channels, height, width, _] = shape(&x);
         let pool = Pool::new(&geometry, pooling, [height, width]);
         let output = pool.output();
-        maps(pool.forward(Isa::detect(), floats(&whole(x))), [blocks, channels, output[0], output[1], LANES])
+        buffered(pool.forward(Isa::detect(), floats(&whole(x))), [blocks, channels, output[0], output[1], LANES])
     }
 
     fn blocked_pool_gradient(x: Tensor, y: Tensor, dy: Tensor, geometry: PoolGeometry, pooling: Pooling) -> Tensor {
@@ -324,6 +329,6 @@ impl BlockedOps for Flex {
         let (x, y, dy) = (whole(x), whole(y), whole(dy));
         let [_, _, height, width, _] = shape(&x);
         let pool = Pool::new(&geometry, pooling, [height, width]);
-        maps(pool.gradient(Isa::detect(), floats(&x), floats(&y), floats(&dy)), shape::<5>(&x))
+        buffered(pool.gradient(Isa::detect(), floats(&x), floats(&y), floats(&dy)), shape::<5>(&x))
     }
 }

@@ -5,7 +5,7 @@
 
 use std::{
     mem::MaybeUninit,
-    ops::Deref,
+    ops::{Deref, DerefMut},
     sync::{Mutex, PoisonError},
 };
 
@@ -24,31 +24,50 @@ const LIMIT: usize = 2 << 30;
 /// Buffers that wait, the longest first; their lengths are zero.
 static FREE: Mutex<Vec<Vec<Line>>> = Mutex::new(Vec::new());
 
-/// Numbers of blocked maps.
-pub(crate) struct Buffer(Vec<Line>);
+/// A copy of numbers as memory of a tensor, which waits for the next of its size when the tensor is gone.
+pub fn bytes_of(numbers: &[f32]) -> Bytes {
+    Buffer::of(numbers).into_bytes()
+}
+
+/// Numbers of blocked maps, or of gradients of weights.
+pub(crate) struct Buffer {
+    lines: Vec<Line>,
+    len: usize,
+}
 
 impl Buffer {
     /// `len` numbers that `fill` writes.
     ///
     /// # Safety
     /// `fill` writes every one of them.
-    ///
-    /// # Panics
-    /// If they are not a whole number of vectors.
     pub unsafe fn written(len: usize, fill: impl FnOnce(&mut [MaybeUninit<f32>])) -> Self {
-        assert!(len.is_multiple_of(LANES), "maps are made of vectors");
-        let mut lines = take(len / LANES);
-        let room = lines.spare_capacity_mut()[..len / LANES].as_mut_ptr().cast();
+        let count = len.div_ceil(LANES);
+        let mut lines = take(count);
+        let room = lines.spare_capacity_mut()[..count].as_mut_ptr().cast::<MaybeUninit<f32>>();
         // SAFETY: a line is as many numbers as it has lanes, without padding, and the room is borrowed only here.
-        fill(unsafe { std::slice::from_raw_parts_mut(room, len) });
+        let room = unsafe { std::slice::from_raw_parts_mut(room, count * LANES) };
+        room[len..].fill(MaybeUninit::new(0.0));
+        fill(&mut room[..len]);
         // SAFETY: the capacity suffices, and the caller promises that all was written.
-        unsafe { lines.set_len(len / LANES) };
-        Self(lines)
+        unsafe { lines.set_len(count) };
+        Self { lines, len }
+    }
+
+    /// A copy of numbers.
+    pub fn of(numbers: &[f32]) -> Self {
+        // SAFETY: there are as many.
+        unsafe { Self::written(numbers.len(), |room| _ = room.write_copy_of_slice(numbers)) }
+    }
+
+    /// `len` zeros.
+    pub fn zeros(len: usize) -> Self {
+        // SAFETY: all are written.
+        unsafe { Self::written(len, |room| room.fill(MaybeUninit::new(0.0))) }
     }
 
     /// As the memory of a tensor.
     pub fn into_bytes(self) -> Bytes {
-        let len = size_of_val(self.0.as_slice());
+        let len = size_of_val(&*self);
         // SAFETY: that many bytes are initialized, by the invariant of `Vec`.
         unsafe { Bytes::from_controller(Box::new(self), len) }
     }
@@ -110,7 +129,14 @@ impl Deref for Buffer {
 
     fn deref(&self) -> &[f32] {
         // SAFETY: a line is as many numbers as it has lanes, without padding.
-        unsafe { std::slice::from_raw_parts(self.0.as_ptr().cast(), self.0.len() * LANES) }
+        unsafe { std::slice::from_raw_parts(self.lines.as_ptr().cast(), self.len) }
+    }
+}
+
+impl DerefMut for Buffer {
+    fn deref_mut(&mut self) -> &mut [f32] {
+        // SAFETY: a line is as many numbers as it has lanes, without padding.
+        unsafe { std::slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast(), self.len) }
     }
 }
 
@@ -125,20 +151,22 @@ impl AllocationController for Buffer {
     }
 
     unsafe fn memory_mut(&mut self, _: AccessPolicy) -> Result<&mut [MaybeUninit<u8>], AccessError> {
-        let len = size_of_val(self.0.as_slice());
-        // SAFETY: lines are bytes without padding, and the caller only writes initialized ones.
-        Ok(unsafe { std::slice::from_raw_parts_mut(self.0.as_mut_ptr().cast(), len) })
+        let numbers: &mut [f32] = self;
+        let len = size_of_val(numbers);
+        // SAFETY: numbers are bytes without padding, and the caller only writes initialized ones.
+        Ok(unsafe { std::slice::from_raw_parts_mut(numbers.as_mut_ptr().cast(), len) })
     }
 
     fn memory(&self, _: AccessPolicy) -> Result<&[MaybeUninit<u8>], AccessError> {
-        // SAFETY: lines are bytes without padding.
-        Ok(unsafe { std::slice::from_raw_parts(self.0.as_ptr().cast(), size_of_val(self.0.as_slice())) })
+        let numbers: &[f32] = self;
+        // SAFETY: numbers are bytes without padding.
+        Ok(unsafe { std::slice::from_raw_parts(numbers.as_ptr().cast(), size_of_val(numbers)) })
     }
 }
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        give(std::mem::take(&mut self.0));
+        give(std::mem::take(&mut self.lines));
     }
 }
 

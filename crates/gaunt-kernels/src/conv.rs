@@ -109,7 +109,7 @@ impl Conv {
     }
 
     /// Gradient of the weight, `[O, I, KH, KW]`, from the input as it was [kept](Self::keep).
-    pub fn weight_gradient(&self, x: &[f32], dy: &[f32]) -> Vec<f32> {
+    pub fn weight_gradient(&self, x: &[f32], dy: &[f32]) -> Buffer {
         self.weight_gradient_by(self.way(), x, dy)
     }
 
@@ -121,7 +121,10 @@ impl Conv {
 
     pub(crate) fn keep_for(&self, way: Way, x: &[f32]) -> Option<Buffer> {
         let (channels, plane) = (self.input_channels(), self.input_plane());
-        (self.precision_of(way) == Precision::Bf16).then(|| pair_blocks(self.isa, x, channels, channels, plane))
+        (self.precision_of(way) == Precision::Bf16).then(|| match way {
+            Way::Tiled => tiles::keep(self.isa, x, channels, plane),
+            _ => pair_blocks(self.isa, x, channels, plane),
+        })
     }
 
     /// Where pairs are multiplied natively and transforms are still faster, rounding would only take time.
@@ -156,13 +159,13 @@ impl Conv {
         }
     }
 
-    pub(crate) fn weight_gradient_by(&self, way: Way, x: &[f32], dy: &[f32]) -> Vec<f32> {
+    pub(crate) fn weight_gradient_by(&self, way: Way, x: &[f32], dy: &[f32]) -> Buffer {
         let Self { isa, geometry, kernel, input, .. } = *self;
         if let Way::Tiled = way {
             return tiles::weight_gradient(isa, x, dy, &geometry, kernel, input);
         }
         if let Way::Paired = way {
-            let dy = pair_blocks(isa, dy, kernel.outputs, kernel.outputs, self.output_plane());
+            let dy = pair_blocks(isa, dy, kernel.outputs, self.output_plane());
             return Correlation::of_pairs(x, &dy, &geometry, kernel, input).run(isa);
         }
         let blocks = dy.len() / (kernel.outputs * self.output_plane() * LANES);
@@ -237,12 +240,15 @@ impl Conv {
 
     /// A sum over channels in pairs, or in tiles.
     fn halved(&self, way: Way, pass: Pass, from: &[f32], w: &[f32]) -> Buffer {
-        let (gather, weight) = (self.gather(pass), self.weight(pass, w));
+        let gather = self.gather(pass);
         if let Way::Tiled = way {
-            return tiles::gather(self.isa, &gather, from, |target, source, tap| weight(0, target, source, tap));
+            let [output, input] = [self.kernel.inputs * gather.taps, gather.taps];
+            let [target, source] = if pass == Pass::Forward { [output, input] } else { [input, output] };
+            return tiles::gather(self.isa, &gather, from, tiles::Weights { numbers: w, target, source });
         }
+        let weight = self.weight(pass, w);
         let sources = gather.sources;
-        let maps = ChannelPairs::of(self.isa, from, sources, gather.source_plane, 1);
+        let maps = ChannelPairs::of(self.isa, from, sources, gather.source_plane);
         let gather = Gather { sources: maps.pairs, source_plane: maps.pitch() / LANES, pairs: true, ..gather };
         gather.run(self.isa, maps.words(), |group, target, source, tap| {
             let of = |source| if source < sources { weight(group, target, source, tap) } else { 0.0 };

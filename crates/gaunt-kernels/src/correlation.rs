@@ -7,6 +7,7 @@
 use rayon::prelude::*;
 
 use crate::{
+    buffer::Buffer,
     conv::Kernel,
     geometry::{ConvGeometry, slices},
     lanes::{COLUMNS, Isa, LANES, Lanes, ROWS, dispatch, dispatch_pairs, numbers, with_constant},
@@ -110,7 +111,7 @@ impl<'a> Correlation<'a> {
     }
 
     /// The sums, `[O, I, KH, KW]`.
-    pub fn run(&self, isa: Isa) -> Vec<f32> {
+    pub fn run(&self, isa: Isa) -> Buffer {
         let blocks = self.x.len() / self.block_sizes().0.max(1);
         assert_eq!(self.dy.len(), blocks * self.block_sizes().1, "maps and gradients have as many images");
         let tasks = self.tasks(blocks);
@@ -126,7 +127,7 @@ impl<'a> Correlation<'a> {
                 }
             })
             .collect();
-        let mut gradient = vec![0.0; self.kernel.len()];
+        let mut gradient = Buffer::zeros(self.kernel.len());
         for (task, sums) in tasks.iter().zip(sums) {
             for (sums, output) in sums.chunks_exact(task.inputs * taps).zip(task.output..) {
                 let to = &mut gradient[(output * self.kernel.inputs + task.input) * taps..][..sums.len()];

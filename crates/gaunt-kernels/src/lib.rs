@@ -55,6 +55,7 @@ mod tests;
 mod tiles;
 mod winograd;
 
+pub use buffer::bytes_of;
 pub use geometry::ConvGeometry;
 pub use lanes::{Isa, LANES};
 pub use maps::{

@@ -105,10 +105,10 @@ unsafe fn pack<L: Lanes>(place: &Place, from: &[f32], plane: usize, product: &Pr
 }
 
 /// Gradient of the weight, `[O, I]`.
-pub(crate) fn weight_gradient(isa: Isa, x: &[f32], dy: &[f32], kernel: Kernel, plane: usize) -> Vec<f32> {
+pub(crate) fn weight_gradient(isa: Isa, x: &[f32], dy: &[f32], kernel: Kernel, plane: usize) -> Buffer {
     let Kernel { outputs, inputs, .. } = kernel;
     let places = places(x.len() / (inputs * plane * LANES), plane);
-    let mut gradient = vec![0.0; outputs * inputs];
+    let mut gradient = Buffer::zeros(outputs * inputs);
     if places.is_empty() {
         return gradient;
     }

@@ -27,9 +27,9 @@ pub(crate) struct ChannelPairs {
 }
 
 impl ChannelPairs {
-    /// Of maps `[B, C, plane, 16]`, with a multiple of `step` pairs.
-    pub fn of(isa: Isa, x: &[f32], channels: usize, plane: usize, step: usize) -> Self {
-        let pairs = channels.div_ceil(2).next_multiple_of(step);
+    /// Of maps `[B, C, plane, 16]`.
+    pub fn of(isa: Isa, x: &[f32], channels: usize, plane: usize) -> Self {
+        let pairs = channels.div_ceil(2);
         let blocks = x.len() / (channels * plane * LANES);
         let mut maps = Self { room: Scratch::new(blocks * pairs * (plane + 1) * LANES), pairs, plane, blocks };
         let (pitch, plane) = (maps.pitch(), plane * LANES);
@@ -61,27 +61,23 @@ pub(crate) fn pitch(plane: usize) -> usize {
     (plane + 1) * LANES
 }
 
-/// Maps `[B, C, plane, 16]` with blocks in pairs, `[ceil(B / 2), padded, plane + 1, 16]`; zero where there is no such block or
-/// channel.
-pub(crate) fn pair_blocks(isa: Isa, x: &[f32], channels: usize, padded: usize, plane: usize) -> Buffer {
+/// Maps `[B, C, plane, 16]` with blocks in pairs, `[ceil(B / 2), C, plane + 1, 16]`; zero where there is no such block.
+pub(crate) fn pair_blocks(isa: Isa, x: &[f32], channels: usize, plane: usize) -> Buffer {
     let (pitch, plane) = (pitch(plane), plane * LANES);
     let blocks = x.len() / (channels * plane);
     let fill = |to: &mut [MaybeUninit<f32>]| {
         to.par_chunks_exact_mut(pitch).enumerate().for_each(|(index, to)| {
-            let (block, channel) = (index / padded * 2, index % padded);
-            let of = |block: usize| {
-                let present = block < blocks && channel < channels;
-                present.then(|| &x[(block * channels + channel) * plane..][..plane])
-            };
+            let (block, channel) = (index / channels * 2, index % channels);
+            let of = |block: usize| (block < blocks).then(|| &x[(block * channels + channel) * plane..][..plane]);
             pair_numbers(isa, of(block), of(block + 1), &mut to[..plane]);
             to[plane..].fill(MaybeUninit::new(0.0));
         });
     };
     // SAFETY: every channel of every pair of blocks is written from its first to its last number.
-    unsafe { Buffer::written(blocks.div_ceil(2) * padded * pitch, fill) }
+    unsafe { Buffer::written(blocks.div_ceil(2) * channels * pitch, fill) }
 }
 
-/// The first `blocks` of the maps that were [paired](pair_blocks) without padding, rounded as they are.
+/// The first `blocks` of the maps that were [paired](pair_blocks), rounded as they are.
 pub(crate) fn unpair_blocks(isa: Isa, words: &[f32], channels: usize, plane: usize, blocks: usize) -> Buffer {
     let (pitch, plane) = (pitch(plane), plane * LANES);
     let fill = |to: &mut [MaybeUninit<f32>]| {
@@ -143,23 +139,13 @@ mod tests {
     #[test]
     fn blocks_come_back_rounded() {
         for isa in Isa::available() {
-            for (blocks, channels, padded, plane) in [(0, 2, 2, 1), (1, 1, 1, 1), (2, 3, 3, 3), (5, 2, 2, 515)] {
+            for (blocks, channels, plane) in [(0, 2, 1), (1, 1, 1), (2, 3, 3), (5, 2, 515)] {
                 let x = noise(1, blocks * channels * plane * LANES);
-                let words = pair_blocks(isa, &x, channels, padded, plane);
-                assert_eq!(words.len(), blocks.div_ceil(2) * padded * pitch(plane));
+                let words = pair_blocks(isa, &x, channels, plane);
+                assert_eq!(words.len(), blocks.div_ceil(2) * channels * pitch(plane));
                 let rounded: Vec<f32> = x.iter().map(|&x| round(x)).collect();
                 assert_eq!(*unpair_blocks(isa, &words, channels, plane, blocks), *rounded, "{isa:?} {blocks} {plane}");
             }
-        }
-    }
-
-    #[test]
-    fn channels_up_to_the_padding_are_zero() {
-        let x = noise(3, 3 * 2 * 5 * LANES);
-        let (words, padded) = (pair_blocks(Isa::Portable, &x, 2, 2, 5), pair_blocks(Isa::Portable, &x, 2, 4, 5));
-        for (words, padded) in words.chunks_exact(2 * pitch(5)).zip(padded.chunks_exact(4 * pitch(5))) {
-            assert_eq!(words, &padded[..2 * pitch(5)]);
-            assert!(padded[2 * pitch(5)..].iter().all(|word| word.to_bits() == 0));
         }
     }
 
@@ -168,15 +154,15 @@ mod tests {
         let (channels, plane) = (3, 5);
         let x = noise(2, 2 * channels * plane * LANES);
         for isa in Isa::available() {
-            let maps = ChannelPairs::of(isa, &x, channels, plane, 4);
-            assert_eq!(maps.pairs, 4);
+            let maps = ChannelPairs::of(isa, &x, channels, plane);
+            assert_eq!(maps.pairs, 2);
             for (index, words) in maps.words().chunks_exact(maps.pitch()).enumerate() {
                 for (at, word) in words.iter().enumerate() {
                     let number = |channel: usize| {
                         let inside = channel < channels && at < plane * LANES;
-                        if inside { x[(index / 4 * channels + channel) * plane * LANES + at] } else { 0.0 }
+                        if inside { x[(index / 2 * channels + channel) * plane * LANES + at] } else { 0.0 }
                     };
-                    let expected = pair(number(index % 4 * 2), number(index % 4 * 2 + 1));
+                    let expected = pair(number(index % 2 * 2), number(index % 2 * 2 + 1));
                     assert_eq!(word.to_bits(), expected.to_bits(), "{isa:?}");
                 }
             }
@@ -191,7 +177,7 @@ mod tests {
         let mut numbers: Vec<f32> = awkward.into_iter().chain(halves).chain(others).collect();
         numbers.truncate(numbers.len() / LANES * LANES);
         for isa in Isa::available() {
-            let words = pair_blocks(isa, &numbers, 1, 1, numbers.len() / LANES);
+            let words = pair_blocks(isa, &numbers, 1, numbers.len() / LANES);
             for (&word, &number) in words.iter().zip(&numbers) {
                 assert_eq!(word.to_bits(), pair(number, 0.0).to_bits(), "{number:e} {isa:?}");
             }

@@ -199,7 +199,7 @@ impl Case {
         [
             conv.forward(x, w).to_vec(),
             conv.input_gradient(dy, w).to_vec(),
-            conv.weight_gradient(kept.as_deref().unwrap_or(x), dy),
+            conv.weight_gradient(kept.as_deref().unwrap_or(x), dy).to_vec(),
         ]
     }
 
@@ -210,7 +210,7 @@ impl Case {
         [
             conv.forward_by(way, x, w).to_vec(),
             conv.input_gradient_by(way, dy, w).to_vec(),
-            conv.weight_gradient_by(way, &kept, dy),
+            conv.weight_gradient_by(way, &kept, dy).to_vec(),
         ]
     }
 

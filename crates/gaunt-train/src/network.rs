@@ -351,7 +351,12 @@ impl Network {
             let index = parameter.value.index();
             let found = tensors[index].as_ref().and_then(|leaf| Dispatch::grad_remove(leaf, &mut gradients));
             match found {
-                Some(gradient) => self.gradients[index] = self.download(gradient, &parameter.name)?,
+                // The memory that is there takes the numbers: fresh memory would cost as much again.
+                Some(gradient) => {
+                    let _timer = profile::timer("download");
+                    plain::download_into(gradient, &mut self.gradients[index])
+                        .ok_or_else(|| TrainError::Device(parameter.name.clone()))?;
+                }
                 None => self.gradients[index].fill(0.0),
             }
         }

@@ -7,19 +7,27 @@ use burn::{
     backend::{DType, Dispatch, DispatchDevice, DispatchTensor, TensorMetadata, get_device_settings},
     tensor::{Slice, TensorData, read_sync},
 };
+use gaunt_kernels::bytes_of;
 
 /// A tensor of any rank on any device.
 pub(crate) type Plain = DispatchTensor;
 
 /// Copies host numbers to a device.
 pub(crate) fn upload(values: &[f32], shape: &[usize], device: &DispatchDevice) -> Plain {
-    let data = TensorData::new(values.to_vec(), device_shape(shape));
+    let data = TensorData::from_bytes(bytes_of(values), device_shape(shape), DType::F32);
     Dispatch::float_from_data(data, device)
 }
 
 /// Copies a tensor to the host, row-major; `None` if the device fails.
 pub(crate) fn download(tensor: Plain) -> Option<Vec<f32>> {
     read_sync(Dispatch::float_into_data(tensor)).ok()?.try_into_vec().ok()
+}
+
+/// Copies a tensor to numbers on the host, row-major; `None` if the device fails, or there are not as many.
+pub(crate) fn download_into(tensor: Plain, to: &mut [f32]) -> Option<()> {
+    let data = read_sync(Dispatch::float_into_data(tensor)).ok()?;
+    let from = data.as_slice::<f32>().ok()?;
+    (from.len() == to.len()).then(|| to.copy_from_slice(from))
 }
 
 /// The shape.

@@ -14,7 +14,7 @@ use super::{
     scheme::{Pair, Quad, Scheme, both_axes},
 };
 use crate::{
-    buffer::Scratch,
+    buffer::{Buffer, Scratch},
     conv::Kernel,
     geometry::slices,
     lanes::{Isa, LANES, Lanes, dispatch},
@@ -57,10 +57,10 @@ impl Cuts {
 }
 
 /// The gradient `[O, I, 3, 3]`.
-pub(crate) fn weight_gradient(isa: Isa, tiling: &Tiling, x: &[f32], dy: &[f32], kernel: Kernel) -> Vec<f32> {
+pub(crate) fn weight_gradient(isa: Isa, tiling: &Tiling, x: &[f32], dy: &[f32], kernel: Kernel) -> Buffer {
     let pass = Pass { isa, tiling: *tiling, kernel, x, dy };
     let places = tiling.places(x.len() / pass.input_block().max(1));
-    let mut gradient = vec![0.0; kernel.len()];
+    let mut gradient = Buffer::zeros(kernel.len());
     if places.is_empty() {
         return gradient;
     }
