@@ -9,7 +9,7 @@
 mod engine;
 mod pack;
 
-use std::{mem::MaybeUninit, ops::Range};
+use std::mem::MaybeUninit;
 
 use rayon::prelude::*;
 
@@ -22,8 +22,8 @@ use crate::{
     conv::Kernel,
     correlation::tap_rows,
     gather::Gather,
-    geometry::{ConvGeometry, Run, Tap},
-    lanes::{Isa, LANES, Lanes, dispatch, numbers},
+    geometry::{ConvGeometry, Run, Tap, slices},
+    lanes::{Isa, LANES},
 };
 
 #[cfg(target_arch = "x86_64")]
@@ -35,7 +35,7 @@ const SIDE: usize = LANES;
 const WIDTH: usize = 2 * SIDE;
 /// Words of a tile.
 const TILE: usize = SIDE * SIDE;
-/// Tasks that sums over images are cut into at least. Fixed, so that nothing depends on the number of threads.
+/// Tasks that are aimed at. Fixed, so that nothing depends on the number of threads.
 const TASKS: usize = 32;
 /// Pixels whose sums are written together, since channels lie far apart.
 const GROUP: usize = 4;
@@ -65,15 +65,16 @@ pub(crate) fn gather(isa: Isa, gather: &Gather, from: &[f32], weights: Weights) 
     let blocks = from.len() / (gather.sources * gather.source_plane * LANES);
     let maps = pack::by_channels(isa, from, gather.sources, gather.source_plane, [chunks, depth]);
     let source_block = chunks * gather.source_plane * depth * LANES;
-    let weights = pack_weights(isa, gather, [chunks, depth], weights);
+    let weights = pack::weights(isa, gather, weights, [chunks, depth]);
     let panel_weights = gather.taps * chunks * 2 * TILE;
     let segments: Vec<Vec<Segment>> = gather.runs.iter().map(|run| segments(run, [chunks, depth])).collect();
     let panels = gather.targets.div_ceil(WIDTH);
-    let tasks: Vec<[usize; 2]> =
-        (0..blocks).step_by(2).flat_map(|block| (0..panels).map(move |panel| [block, panel])).collect();
+    let whole = (0..blocks).step_by(2).flat_map(|block| (0..panels).map(move |panel| (block, panel)));
+    let parts = TASKS.div_ceil((blocks.div_ceil(2) * panels).max(1)).min(gather.runs.len());
+    let tasks: Vec<_> = whole.flat_map(|task| slices(gather.runs.len(), parts).map(move |runs| (task, runs))).collect();
     let fill = |y: &mut [MaybeUninit<f32>]| {
         let y = Shared(y.as_mut_ptr().cast());
-        tasks.par_iter().for_each(|&[block, panel]| {
+        tasks.into_par_iter().for_each(|((block, panel), runs)| {
             let weights = weights.as_ptr().wrapping_add(panel * panel_weights);
             let (first, plane) = (panel * WIDTH, gather.target_plane);
             let panel = Panel {
@@ -92,85 +93,14 @@ pub(crate) fn gather(isa: Isa, gather: &Gather, from: &[f32], weights: Weights) 
             };
             let engine = Engine::new(isa, depth);
             let mut sums = [Sums::default(); GROUP];
-            for (run, segments) in gather.runs.iter().zip(&segments) {
-                // SAFETY: weights and maps have all tiles that taps name, and no other task has the panel's targets.
+            for (run, segments) in gather.runs[runs.clone()].iter().zip(&segments[runs]) {
+                // SAFETY: weights and maps have all tiles that taps name, and no other task has the runs of the panel.
                 unsafe { panel.run(&engine, run, segments, &mut sums) };
             }
         });
     };
     // SAFETY: runs cover the plane, and panels the targets of each block.
     unsafe { Buffer::written(blocks * gather.targets * gather.target_plane * LANES, fill) }
-}
-
-/// Weights `[panel][tap][chunk][row tile]` of tiles, rows of which are targets and words pairs of sources.
-fn pack_weights(isa: Isa, gather: &Gather, [chunks, depth]: [usize; 2], weights: Weights) -> Scratch {
-    let panel_len = gather.taps * chunks * 2 * TILE;
-    let len = gather.targets.div_ceil(WIDTH) * panel_len;
-    let mut packed = Scratch::new(len);
-    packed.uninit()[..len].par_chunks_exact_mut(panel_len).enumerate().for_each(|(panel, to)| {
-        to.fill(MaybeUninit::new(0.0));
-        let rows = panel * WIDTH..gather.targets.min((panel + 1) * WIDTH);
-        let weights = &weights;
-        dispatch!(isa, pack_panel(gather: &Gather, weights: &Weights, depth: usize, rows: Range<usize>,
-            to: &mut [MaybeUninit<f32>]));
-    });
-    packed
-}
-
-/// The targets of a panel. Taps are paired side by side; words come last, so that what is written stays in the nearest cache.
-///
-/// # Safety
-/// The instructions of `L` are enabled.
-#[inline(always)]
-unsafe fn pack_panel<L: Lanes>(
-    gather: &Gather,
-    weights: &Weights,
-    depth: usize,
-    rows: Range<usize>,
-    to: &mut [MaybeUninit<f32>],
-) {
-    let tap_len = to.len() / gather.taps;
-    for first in (0..gather.sources).step_by(2) {
-        let (chunk, word) = (first / 2 / depth, first / 2 % depth);
-        for (row, target) in rows.clone().enumerate() {
-            for tap in (0..gather.taps).step_by(LANES) {
-                let taps = LANES.min(gather.taps - tap);
-                let at = target * weights.target + first * weights.source + tap;
-                // SAFETY: as promised by the caller.
-                let words = unsafe {
-                    let low = load_some::<L>(&weights.numbers[at..], taps).round();
-                    let odd = first + 1 < gather.sources;
-                    let high = if odd {
-                        load_some::<L>(&weights.numbers[at + weights.source..], taps).round()
-                    } else {
-                        L::zero()
-                    };
-                    numbers(low.pair(high))
-                };
-                let to = &mut to[tap * tap_len + (chunk * WIDTH + row) * SIDE + word..];
-                for (to, &word) in to.iter_mut().step_by(tap_len).zip(&words[..taps]) {
-                    to.write(word);
-                }
-            }
-        }
-    }
-}
-
-/// A vector that begins with `count` numbers; others are whatever follows, or zero.
-///
-/// # Safety
-/// As for the methods of [`Lanes`].
-#[inline(always)]
-unsafe fn load_some<L: Lanes>(numbers: &[f32], count: usize) -> L {
-    let mut padded = [0.0; LANES];
-    let from = if numbers.len() >= LANES {
-        numbers.as_ptr()
-    } else {
-        padded[..count].copy_from_slice(&numbers[..count]);
-        padded.as_ptr()
-    };
-    // SAFETY: as promised by the caller; there are as many numbers as lanes.
-    unsafe { L::load(from) }
 }
 
 /// What the first pixel of a run sums: the chunks of each tap.

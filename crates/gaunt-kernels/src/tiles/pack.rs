@@ -1,13 +1,15 @@
-//! Maps as tiles of bfloat16, each of which lies in a row: a tile that is read from as many pages as it has rows waits for each.
+//! Maps and weights as tiles of bfloat16, each of which lies in a row: a tile that is read from as many pages as it has rows waits
+//! for each.
 
-use std::mem::MaybeUninit;
+use std::{mem::MaybeUninit, ops::Range};
 
 use rayon::prelude::*;
 
-use super::{SIDE, TILE};
+use super::{SIDE, TILE, WIDTH, Weights};
 use crate::{
     buffer::{Buffer, Scratch},
-    lanes::{Isa, LANES, Lanes, dispatch},
+    gather::Gather,
+    lanes::{Isa, LANES, Lanes, dispatch, numbers},
 };
 
 /// How the words of a tile lie whose rows come from channels.
@@ -118,6 +120,77 @@ unsafe fn pack<L: Lanes>(lines: &[[Line; 2]], order: Order, to: &mut [MaybeUnini
             }
         }
     }
+}
+
+/// Weights `[panel][tap][chunk][row tile]` of tiles, rows of which are targets and words pairs of sources.
+pub(super) fn weights(isa: Isa, gather: &Gather, weights: Weights, [chunks, depth]: [usize; 2]) -> Scratch {
+    let panel_len = gather.taps * chunks * 2 * TILE;
+    let len = gather.targets.div_ceil(WIDTH) * panel_len;
+    let mut packed = Scratch::new(len);
+    packed.uninit()[..len].par_chunks_exact_mut(panel_len).enumerate().for_each(|(panel, to)| {
+        to.fill(MaybeUninit::new(0.0));
+        let rows = panel * WIDTH..gather.targets.min((panel + 1) * WIDTH);
+        let weights = &weights;
+        dispatch!(isa, pack_panel(gather: &Gather, weights: &Weights, depth: usize, rows: Range<usize>,
+            to: &mut [MaybeUninit<f32>]));
+    });
+    packed
+}
+
+/// The targets of a panel. Taps are paired side by side; words come last, so that what is written stays in the nearest cache.
+///
+/// # Safety
+/// The instructions of `L` are enabled.
+#[inline(always)]
+unsafe fn pack_panel<L: Lanes>(
+    gather: &Gather,
+    weights: &Weights,
+    depth: usize,
+    rows: Range<usize>,
+    to: &mut [MaybeUninit<f32>],
+) {
+    let tap_len = to.len() / gather.taps;
+    for first in (0..gather.sources).step_by(2) {
+        let (chunk, word) = (first / 2 / depth, first / 2 % depth);
+        for (row, target) in rows.clone().enumerate() {
+            for tap in (0..gather.taps).step_by(LANES) {
+                let taps = LANES.min(gather.taps - tap);
+                let at = target * weights.target + first * weights.source + tap;
+                // SAFETY: as promised by the caller.
+                let words = unsafe {
+                    let low = load_some::<L>(&weights.numbers[at..], taps).round();
+                    let odd = first + 1 < gather.sources;
+                    let high = if odd {
+                        load_some::<L>(&weights.numbers[at + weights.source..], taps).round()
+                    } else {
+                        L::zero()
+                    };
+                    numbers(low.pair(high))
+                };
+                let to = &mut to[tap * tap_len + (chunk * WIDTH + row) * SIDE + word..];
+                for (to, &word) in to.iter_mut().step_by(tap_len).zip(&words[..taps]) {
+                    to.write(word);
+                }
+            }
+        }
+    }
+}
+
+/// A vector that begins with `count` numbers; others are whatever follows, or zero.
+///
+/// # Safety
+/// As for the methods of [`Lanes`].
+#[inline(always)]
+unsafe fn load_some<L: Lanes>(numbers: &[f32], count: usize) -> L {
+    let mut padded = [0.0; LANES];
+    let from = if numbers.len() >= LANES {
+        numbers.as_ptr()
+    } else {
+        padded[..count].copy_from_slice(&numbers[..count]);
+        padded.as_ptr()
+    };
+    // SAFETY: as promised by the caller; there are as many numbers as lanes.
+    unsafe { L::load(from) }
 }
 
 #[cfg(test)]
