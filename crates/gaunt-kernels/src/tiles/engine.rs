@@ -277,17 +277,17 @@ mod amx {
         column_step: usize,
     }
 
-    /// The loop over segments and their tiles, of an extent whose sums are fetched, products added and sums put back as given.
+    /// The loop over segments and their tiles: sums are in registers, each at its offset in memory, and a tile of each operand is
+    /// added by the given instructions.
     macro_rules! multiply_tiles {
-        ($frame:ident, $segments:ident, $start:ident, $sums:ident,
-         clear: [$($clear:literal),*], fetch: [$($fetch:literal),*], add: [$($add:literal),*], store: [$($store:literal),*]) => {
+        ($frame:ident, $segments:ident, $start:ident, $sums:ident, sums: [$($register:literal at $offset:literal),*], add: [$($add:literal),*]) => {
             asm!(
                 "test {count}, {count}",
                 "jnz 5f",
-                $($clear,)*
+                $(concat!("tilezero ", $register),)*
                 "jmp 4f",
                 "5:",
-                $($fetch,)*
+                $(concat!("tileloadd ", $register, ", [{sums} + {pitch}*1 + ", $offset, "]"),)*
                 "jmp 4f",
                 // A segment.
                 "2:",
@@ -315,7 +315,7 @@ mod amx {
                 "4:",
                 "cmp {segment}, {last}",
                 "jne 2b",
-                $($store,)*
+                $(concat!("tilestored [{sums} + {pitch}*1 + ", $offset, "], ", $register),)*
                 segment = inout(reg) $segments.as_ptr() => _,
                 last = in(reg) $segments.as_ptr_range().end,
                 frame = in(reg) &$frame,
@@ -352,43 +352,29 @@ mod amx {
         unsafe {
             match extent {
                 [1, 1] => multiply_tiles!(frame, segments, start, sums,
-                    clear: ["tilezero tmm0"],
-                    fetch: ["tileloadd tmm0, [{sums} + {pitch}*1]"],
-                    add: [
-                        "tileloadd tmm4, [{r0} + {pitch}*1]", "tileloadd tmm6, [{c0} + {pitch}*1]", "tdpbf16ps tmm0, tmm4, tmm6"
-                    ],
-                    store: ["tilestored [{sums} + {pitch}*1], tmm0"]),
+                sums: ["tmm0" at "0"],
+                add: [
+                    "tileloadd tmm4, [{r0} + {pitch}*1]", "tileloadd tmm6, [{c0} + {pitch}*1]", "tdpbf16ps tmm0, tmm4, tmm6"
+                ]),
                 [1, _] => multiply_tiles!(frame, segments, start, sums,
-                    clear: ["tilezero tmm0", "tilezero tmm1"],
-                    fetch: ["tileloadd tmm0, [{sums} + {pitch}*1]", "tileloadd tmm1, [{sums} + {pitch}*1 + 1024]"],
-                    add: [
-                        "tileloadd tmm4, [{r0} + {pitch}*1]", "tileloadd tmm6, [{c0} + {pitch}*1]",
-                        "tileloadd tmm7, [{c1} + {pitch}*1]", "tdpbf16ps tmm0, tmm4, tmm6", "tdpbf16ps tmm1, tmm4, tmm7"
-                    ],
-                    store: ["tilestored [{sums} + {pitch}*1], tmm0", "tilestored [{sums} + {pitch}*1 + 1024], tmm1"]),
+                sums: ["tmm0" at "0", "tmm1" at "1024"],
+                add: [
+                    "tileloadd tmm4, [{r0} + {pitch}*1]", "tileloadd tmm6, [{c0} + {pitch}*1]",
+                    "tileloadd tmm7, [{c1} + {pitch}*1]", "tdpbf16ps tmm0, tmm4, tmm6", "tdpbf16ps tmm1, tmm4, tmm7"
+                ]),
                 [_, 1] => multiply_tiles!(frame, segments, start, sums,
-                    clear: ["tilezero tmm0", "tilezero tmm2"],
-                    fetch: ["tileloadd tmm0, [{sums} + {pitch}*1]", "tileloadd tmm2, [{sums} + {pitch}*1 + 2048]"],
-                    add: [
-                        "tileloadd tmm6, [{c0} + {pitch}*1]", "tileloadd tmm4, [{r0} + {pitch}*1]",
-                        "tileloadd tmm5, [{r1} + {pitch}*1]", "tdpbf16ps tmm0, tmm4, tmm6", "tdpbf16ps tmm2, tmm5, tmm6"
-                    ],
-                    store: ["tilestored [{sums} + {pitch}*1], tmm0", "tilestored [{sums} + {pitch}*1 + 2048], tmm2"]),
+                sums: ["tmm0" at "0", "tmm2" at "2048"],
+                add: [
+                    "tileloadd tmm6, [{c0} + {pitch}*1]", "tileloadd tmm4, [{r0} + {pitch}*1]",
+                    "tileloadd tmm5, [{r1} + {pitch}*1]", "tdpbf16ps tmm0, tmm4, tmm6", "tdpbf16ps tmm2, tmm5, tmm6"
+                ]),
                 _ => multiply_tiles!(frame, segments, start, sums,
-                clear: ["tilezero tmm0", "tilezero tmm1", "tilezero tmm2", "tilezero tmm3"],
-                fetch: [
-                    "tileloadd tmm0, [{sums} + {pitch}*1]", "tileloadd tmm1, [{sums} + {pitch}*1 + 1024]",
-                    "tileloadd tmm2, [{sums} + {pitch}*1 + 2048]", "tileloadd tmm3, [{sums} + {pitch}*1 + 3072]"
-                ],
+                sums: ["tmm0" at "0", "tmm1" at "1024", "tmm2" at "2048", "tmm3" at "3072"],
                 add: [
                     "tileloadd tmm4, [{r0} + {pitch}*1]", "tileloadd tmm6, [{c0} + {pitch}*1]",
                     "tileloadd tmm7, [{c1} + {pitch}*1]", "tdpbf16ps tmm0, tmm4, tmm6",
                     "tileloadd tmm5, [{r1} + {pitch}*1]", "tdpbf16ps tmm1, tmm4, tmm7",
                     "tdpbf16ps tmm2, tmm5, tmm6", "tdpbf16ps tmm3, tmm5, tmm7"
-                ],
-                store: [
-                    "tilestored [{sums} + {pitch}*1], tmm0", "tilestored [{sums} + {pitch}*1 + 1024], tmm1",
-                    "tilestored [{sums} + {pitch}*1 + 2048], tmm2", "tilestored [{sums} + {pitch}*1 + 3072], tmm3"
                 ]),
             }
         }
