@@ -1,12 +1,13 @@
 //! The integer codes of a file as NumPy arrays, for other coders to try themselves on.
 //!
 //! `codes dump FILE.gaunt DIR` writes one `.npy` per coded tensor; `codes bench DIR` says what this crate makes of those in `DIR`;
-//! with `VERBOSE` in the environment, of each.
+//! with `VERBOSE` in the environment, of each. The last rate is that of all tensors decoded side by side.
 
 use std::{error::Error, fs, path::Path, time::Instant};
 
 use gaunt_format::{Model, decode_codes, encode_codes};
 use gaunt_graph::Data;
+use rayon::prelude::*;
 
 /// Times that each tensor is coded.
 const RUNS: usize = 5;
@@ -38,7 +39,7 @@ fn bench(folder: &Path) -> Result<()> {
     let mut files: Vec<_> = fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<Result<_>>()?;
     files.retain(|path| path.extension().is_some_and(|end| end == "npy"));
     files.sort();
-    let (mut weights, mut bytes, mut seconds) = (0, 0, [0.0; 2]);
+    let (mut weights, mut bytes, mut seconds, mut all) = (0, 0, [0.0; 3], Vec::new());
     for path in &files {
         let (codes, shape) = parse_npy(&fs::read(path)?).ok_or("not an array of int32 in C order")?;
         let (coded, encoding) = fastest(|| encode_codes(&codes, &shape));
@@ -50,17 +51,26 @@ fn bench(folder: &Path) -> Result<()> {
         }
         weights += codes.len();
         bytes += coded.len();
+        all.push((coded, shape.clone()));
         if std::env::var_os("VERBOSE").is_some() {
             println!(
                 "{:40} {:20} {:8}",
                 path.file_name().unwrap_or_default().to_string_lossy(),
                 format!("{shape:?}"),
-                coded.len()
+                all.last().map_or(0, |(coded, _)| coded.len())
             );
         }
     }
+    let decode = |(coded, shape): &(Vec<u8>, Vec<usize>)| decode_codes(coded, shape).map(|codes| codes.len());
+    seconds[2] = fastest(|| all.par_iter().map(decode).collect::<std::result::Result<Vec<_>, _>>()).1;
     let rate = seconds.map(|seconds| weights as f64 / seconds / 1e6);
-    println!("{weights} weights, {bytes} bytes, encoded at {:.2}, decoded at {:.2} million a second", rate[0], rate[1]);
+    println!(
+        "{weights} weights, {bytes} bytes, encoded at {:.2}, decoded at {:.2}, by {} threads at {:.2} million a second",
+        rate[0],
+        rate[1],
+        rayon::current_num_threads(),
+        rate[2]
+    );
     Ok(())
 }
 

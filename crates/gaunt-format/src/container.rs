@@ -14,7 +14,7 @@ use crate::{
 
 const MAGIC: &[u8; 5] = b"GAUNT";
 /// The version that this crate writes and reads.
-pub const VERSION: u8 = 2;
+pub const VERSION: u8 = 3;
 
 static CRC: Crc<u32, Table<1>> = Crc::<u32, Table<1>>::new(&CRC_32_ISO_HDLC);
 /// Bytes of a checksum.
@@ -69,8 +69,8 @@ impl Model {
 
     fn assemble(&self) -> Result<Vec<u8>, FormatError> {
         let (graph, parameters) = description::write(&self.graph)?;
-        let tensors = parameters.iter().filter_map(|id| self.graph.value(*id).tensor.as_ref()).map(tensor::write);
-        let tensors: Vec<Vec<u8>> = tensors.collect();
+        let tensors = parameters.iter().filter_map(|id| self.graph.value(*id).tensor.as_ref()).collect();
+        let tensors = each(tensors, tensor::write);
         if tensors.len() != parameters.len() {
             return Err(FormatError::invalid("the graph", "a value is read that nobody makes"));
         }
@@ -115,12 +115,16 @@ impl Model {
         let file = File::open(bytes, limits)?;
         let mut graph = file.graph;
         let (mut elements, most) = (0usize, limits.elements.min(limits::elements_of(bytes.len())));
-        for (&id, data) in file.parameters.iter().zip(&file.tensors) {
-            let value = &mut graph.values[id.index()];
-            let shape: Vec<usize> = value.shape.iter().map(|dim| dim.at(1)).collect();
+        let mut tensors = Vec::new();
+        for (&id, &data) in file.parameters.iter().zip(&file.tensors) {
+            let shape: Vec<usize> = graph.value(id).shape.iter().map(|dim| dim.at(1)).collect();
             elements = elements.saturating_add(limits::numbers(&shape)?);
             check("elements", elements, most)?;
-            value.tensor = Some(tensor::read(data, shape)?);
+            tensors.push((data, shape));
+        }
+        let tensors = each(tensors, |(data, shape)| tensor::read(data, shape));
+        for (&id, tensor) in file.parameters.iter().zip(tensors) {
+            graph.values[id.index()].tensor = Some(tensor?);
         }
         graph.validate()?;
         Ok(Self { graph, metadata: file.metadata })
@@ -208,6 +212,19 @@ impl<'a> File<'a> {
             metadata_bytes: metadata_packed,
         })
     }
+}
+
+/// What becomes of each of the tensors, which do not depend on one another.
+#[cfg(feature = "parallel")]
+fn each<T: Send, R: Send>(tensors: Vec<T>, code: impl Fn(T) -> R + Sync + Send) -> Vec<R> {
+    use rayon::prelude::*;
+    tensors.into_par_iter().map(code).collect()
+}
+
+/// What becomes of each of the tensors.
+#[cfg(not(feature = "parallel"))]
+fn each<T, R>(tensors: Vec<T>, code: impl Fn(T) -> R) -> Vec<R> {
+    tensors.into_iter().map(code).collect()
 }
 
 /// Appends the checksum of what was written from `start` on.

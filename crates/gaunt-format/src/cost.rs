@@ -1,24 +1,30 @@
 //! The coder as a judge of choices.
 
-use alloc::vec::Vec;
+use alloc::{vec, vec::Vec};
 
 use crate::{
-    code_model::{CodeModel, Dims, Kernel},
+    ans::Discard,
+    code_model::{BATCH, CodeModel, Dims, Kernel},
     plan::Plan,
-    range::Discard,
 };
 
 /// What each choice for the next code would cost, for rate-distortion optimised quantisation (Wiedemann et al.,
 /// *DeepCABAC*, 2020).
 ///
 /// It walks over a tensor kernel by kernel: ask for the [`cost`](Self::cost) of a code, [`take`](Self::take) one, and
-/// when the kernel is complete [`commit`](Self::commit) it, whereupon the model learns what the coder will have learnt.
+/// when the kernel is complete [`commit`](Self::commit) it. The model learns when the coder does, sixteen kernels at a time.
 #[derive(Clone, Debug)]
 pub struct CostModel {
+    dims: Dims,
     model: CodeModel,
     kernel: Kernel,
-    taps: usize,
-    copy: Vec<i32>,
+    /// The row so far, and the column that is next.
+    row: Vec<i32>,
+    column: usize,
+    /// Columns of kernels with other codes than zeros, or all, that the model has not learnt from.
+    batch: Vec<usize>,
+    /// Which kernels are not empty in the part of the row that the next one belongs to.
+    flags: [bool; BATCH],
 }
 
 impl CostModel {
@@ -26,19 +32,20 @@ impl CostModel {
     /// starts where the coder will start.
     pub fn like(codes: &[i32], shape: &[usize]) -> Self {
         let dims = Dims::new(shape);
-        let model = CodeModel::new(dims, Plan::fit(codes, dims.taps()));
-        Self { kernel: model.kernel(), model, taps: dims.taps(), copy: Vec::new() }
+        let model = CodeModel::new(dims, Plan::fit(codes, dims.taps));
+        let kernel = model.kernel(0, 0);
+        Self { kernel, model, dims, row: vec![0; dims.row()], column: 0, batch: Vec::new(), flags: [false; BATCH] }
     }
 
     /// Codes of a kernel: the product of all axes but the first two.
     pub fn taps(&self) -> usize {
-        self.taps
+        self.dims.taps
     }
 
     /// Bits of saying that the next kernel has nothing but zeros, and that it has not; infinite and 0 where kernels do not
     /// say so.
     pub fn kernel_costs(&self) -> [f32; 2] {
-        self.model.kernel_costs()
+        self.model.kernel_costs(self.column / BATCH * BATCH, self.column)
     }
 
     /// Bits that `code` would cost as the next one of a kernel that has other codes than zeros.
@@ -48,17 +55,34 @@ impl CostModel {
 
     /// Takes `code` as the next one of the kernel.
     pub fn take(&mut self, code: i32) {
-        self.kernel = self.model.extended(self.kernel.clone(), code);
+        self.model.extend(&mut self.kernel, code);
     }
 
-    /// Learns from the complete kernel and goes on to the next one. Behind the last one there is none to ask about.
+    /// Learns from the complete kernel, as soon as the coder would, and goes on to the next one. Behind the last one there is none to ask
+    /// about.
     pub fn commit(&mut self, codes: &[i32]) {
-        self.copy.clear();
-        self.copy.extend_from_slice(codes);
-        // What is discarded never ends, and the codes fit.
-        let _ = self.model.code_kernel(&mut Discard, &mut self.copy);
-        self.model.wrap();
-        self.kernel = self.model.kernel();
+        let (column, taps) = (self.column, self.dims.taps);
+        self.row[column * taps..][..taps].copy_from_slice(codes);
+        let full = codes.iter().any(|&code| code != 0);
+        self.flags[column % BATCH] = full;
+        if full || !self.model.is_sparse() {
+            self.batch.push(column);
+        }
+        let ends = column + 1 == self.dims.columns;
+        if self.model.is_sparse() && (ends || column % BATCH == BATCH - 1) {
+            self.model.code_flags(&mut Discard, column / BATCH * BATCH, &mut self.flags);
+        }
+        if self.batch.len() == BATCH || ends {
+            // What is discarded is never broken, and the codes fit.
+            let _ = self.model.code_batch(&mut Discard, &self.batch, &mut self.row);
+            self.batch.clear();
+        }
+        self.column += 1;
+        if ends {
+            self.model.end_row(false);
+            self.column = 0;
+        }
+        self.kernel = self.model.kernel(self.batch.first().copied().unwrap_or(self.column), self.column);
     }
 }
 
@@ -83,7 +107,7 @@ mod tests {
     #[test]
     fn the_costs_are_those_of_the_coder() {
         for denominator in [40, 1000] {
-            let shape = [32, 32, 3, 3];
+            let shape = [14, 16, 3, 3];
             let codes = codes(shape, denominator);
             let mut model = CostModel::like(&codes, &shape);
             let mut bits = 0.0;

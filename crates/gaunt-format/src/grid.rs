@@ -1,127 +1,204 @@
-//! The grid of cells: which cells predict a code of some level and tendency, and what they start from.
+//! The grid of cells: which cell predicts a code of some level and tendency, and what it begins with.
 
 use alloc::vec::Vec;
 
 use crate::{
-    logarithm::{ONE, exp2, log2},
+    ans::SYMBOLS,
+    logarithm::{ONE, power},
     mix::Counter,
-    range::SYMBOLS,
-    symbols::Cells,
-    taps::FACTOR_BITS,
+    symbols::WEIGHT_BITS,
 };
 
-/// Levels reach from -12 to 2 octaves; codes of higher levels lose their lowest bits to that end.
+/// Levels below and above what the grid tells apart.
 const LOWEST: i32 = -12 * ONE;
 const HIGHEST: i32 = 2 * ONE;
-/// Bits that are coded apart, at most.
-const MAX_SHIFT: i32 = 24;
-/// Cells of one grid of octaves, and of both; the second one lies half an octave lower.
-const OCTAVES: usize = 14;
-const GRIDS: usize = 2 * OCTAVES + 1;
-/// Tendencies: 12 of half an octave, then 4 for codes in front of which the kernel is empty.
-const TENDENCIES: usize = 16;
-const FIRST: usize = 12;
-/// What is known of an empty kernel: whether those to the left and above are empty.
-const NEIGHBOURS: usize = 4;
+/// The grid tells octaves apart, and the halves of the highest one: what bits apart leave of large codes lies there, and in the
+/// upper half it is twice as much.
+const STEPS: usize = ((HIGHEST - LOWEST) >> 8) as usize + 1;
+const LAST_HALF: i16 = (HIGHEST - ONE / 2) as i16;
+/// For kernels that may be empty, half octaves.
+const KERNEL_STEP_BITS: u32 = 7;
+const KERNEL_STEPS: usize = ((HIGHEST - LOWEST) >> KERNEL_STEP_BITS) as usize;
+/// Most bits of a code that are coded apart.
+const MAX_SHIFT: i16 = 24;
+/// The highest octave of the grid begins here.
+const LAST_OCTAVE: i16 = (HIGHEST - ONE) as i16;
+/// Tendencies: 0, where nothing foretells the sign, to 7, where the taps before do; then those of codes before which all of the
+/// kernel is zero.
+pub(crate) const TENDENCIES: usize = 12;
+const FORETOLD: i16 = 8;
+/// The tendency of a prediction of the size that is expected.
+const AS_EXPECTED: i16 = 2;
+/// Predictions are compared with a level of at least this.
+const LEAST_LEVEL: i16 = -(ONE as i16) / 3;
 
-/// The symbol of magnitudes from 8 on; below, `0, 1, -1, 2, -2, ...` are numbered.
-pub(crate) const ESCAPE: usize = SYMBOLS - 1;
-/// The least magnitude that escapes.
+pub(crate) const CELLS: usize = STEPS * TENDENCIES;
+
+/// Stands for all magnitudes from [`ESCAPED`] on.
+pub(crate) const ESCAPE: u8 = SYMBOLS as u8 - 1;
 pub(crate) const ESCAPED: u64 = 8;
 
-/// How many of a code's lowest bits are coded apart.
+/// Lowest bits of a code of this level that are coded apart: so many that what remains lies in the grid.
 #[inline(always)]
-pub(crate) fn shift(level: i32) -> u32 {
-    ((level + ONE - HIGHEST).max(0) >> 8).min(MAX_SHIFT) as u32
+pub(crate) fn shift(level: i16) -> i16 {
+    ((level.max(LAST_OCTAVE) - LAST_OCTAVE) >> 8).min(MAX_SHIFT)
 }
 
-/// The cells of codes of this level, less what [`shift`] takes from it, and tendency.
+/// The cell of a level, which is that of the code without the bits apart, and a tendency.
 #[inline(always)]
-pub(crate) fn cells(level: i32, tendency: usize) -> [usize; 2] {
-    octaves(level).map(|octave| octave * TENDENCIES + tendency)
+pub(crate) fn cell(level: i16, tendency: i16) -> i16 {
+    let octave = (level.clamp(LOWEST as i16, HIGHEST as i16 - 1) - LOWEST as i16) >> 8;
+    (octave + i16::from(level >= LAST_HALF)) * TENDENCIES as i16 + tendency
 }
 
-/// The counters of kernels whose sum is of this level.
-pub(crate) fn kernel_counters(level: i32, left: bool, above: bool) -> [usize; 2] {
-    octaves(level).map(|octave| octave * NEIGHBOURS + usize::from(left) * 2 + usize::from(above))
-}
-
-/// Whether codes of a tendency have no preferred sign.
+/// The tendency of a code whose size is foretold, as a whole logarithm, where `level` is expected.
 #[inline(always)]
-pub(crate) fn is_even(tendency: usize) -> bool {
-    tendency == 0 || tendency >= FIRST
+pub(crate) fn tendency(size: i16, level: i16) -> i16 {
+    (size - (level.max(LEAST_LEVEL) >> 8) + AS_EXPECTED).clamp(0, FORETOLD - 1)
 }
 
-/// Half octaves by which a prediction of a tap exceeds the level, from two and a half octaves below on.
-#[inline(always)]
-pub(crate) fn tendency(prediction: i32, level: i32) -> usize {
-    let size = log2(u64::from(prediction.unsigned_abs().max(1))) - FACTOR_BITS as i32 * ONE;
-    (((size - level.max(-ONE / 3)) >> 7) + 5).clamp(0, FIRST as i32 - 1) as usize
-}
-
-/// With nothing but zeros before it in the kernel, how many codes are still to come counts: one of them is not zero.
-pub(crate) fn first_tendency(taps: usize, tap: usize, sparse: bool) -> usize {
+/// That of a tap before which all is zero: in a kernel that is known to have another code, the fewer taps are to come the likelier is this
+/// one not zero.
+pub(crate) fn first_tendency(taps: usize, tap: usize, sparse: bool) -> i16 {
     match taps - 1 - tap {
-        _ if !sparse => TENDENCIES - 1,
-        0 => FIRST,
-        1 => FIRST + 1,
-        2 | 3 => FIRST + 2,
-        _ => FIRST + 3,
+        _ if !sparse => FORETOLD + 3,
+        0 => FORETOLD,
+        1 => FORETOLD + 1,
+        2 | 3 => FORETOLD + 2,
+        _ => FORETOLD + 3,
     }
 }
 
-/// Places of a level on both grids.
+/// Whether no sign is to be preferred.
 #[inline(always)]
-fn octaves(level: i32) -> [usize; 2] {
-    let x = (level - LOWEST).clamp(0, OCTAVES as i32 * ONE - 1);
-    [(x >> 8) as usize, OCTAVES + ((x + ONE / 2) >> 8) as usize]
+pub(crate) fn is_even(tendency: i16) -> bool {
+    tendency == 0 || tendency >= FORETOLD
 }
 
-/// The middle of a cell on one of the grids, as a logarithm of a mean.
-fn middle(octave: usize) -> i32 {
-    if octave < OCTAVES { LOWEST + octave as i32 * ONE + ONE / 2 } else { LOWEST + (octave - OCTAVES) as i32 * ONE }
+/// The counter that says whether a kernel is empty which is not so with a probability of this logarithm.
+#[inline(always)]
+pub(crate) fn kernel_counter(level: i32, above: bool) -> usize {
+    let step = (level.clamp(LOWEST, HIGHEST - 1) - LOWEST) >> KERNEL_STEP_BITS;
+    step as usize * 2 + usize::from(above)
 }
 
-/// Chances in 256ths that a sign is as its tendency says: `1 / (1 + exp(-0.3 tendency))`.
-const AGREE: [u32; FIRST] = [128, 147, 165, 182, 197, 209, 220, 228, 235, 240, 244, 247];
+/// The middle of a step.
+fn middle(step: usize) -> i32 {
+    match STEPS - 1 - step {
+        0 => HIGHEST - ONE / 4,
+        1 => HIGHEST - ONE + ONE / 4,
+        _ => LOWEST + step as i32 * ONE + ONE / 2,
+    }
+}
 
-/// Cells that have seen nothing: magnitudes fall geometrically.
-pub(crate) fn first_cells(sparse: bool) -> Cells {
-    let mut cells = Cells::new(GRIDS * TENDENCIES);
-    for octave in 0..GRIDS {
-        for tendency in 0..TENDENCIES {
-            let agree = AGREE.get(tendency).copied().unwrap_or(128);
-            let to_come = if sparse && tendency >= FIRST { [1, 2, 3, 6][tendency - FIRST] } else { u32::MAX };
-            cells.set(octave * TENDENCIES + tendency, first_weights(middle(octave), agree, to_come), 2);
+/// Chances, of 256, that a code has the sign that is foretold, for each tendency.
+const AGREE: [u64; FORETOLD as usize] = [128, 205, 230, 243, 248, 250, 251, 251];
+/// Odds, in sixteenths, that it is not zero, against those of a code about which nothing is known.
+const ODDS: [u64; FORETOLD as usize] = [13, 19, 28, 51, 90, 154, 256, 256];
+
+/// How magnitudes of a layer exceed one another: shares, of 65536, of those of at least 1 to 7 that are larger.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Magnitudes {
+    /// Codes of at least each magnitude from 1 on.
+    at_least: [u64; ESCAPED as usize],
+    exceed: [u64; ESCAPED as usize - 1],
+}
+
+impl Magnitudes {
+    /// Codes that the first shares are worth, and these.
+    const PRIOR: u64 = 8;
+    const FIRST: u64 = 26_214;
+
+    pub(crate) const NEW: Self = Self { at_least: [0; ESCAPED as usize], exceed: [Self::FIRST; ESCAPED as usize - 1] };
+
+    /// Counts the magnitudes of symbols, which are the highest bits of their codes.
+    pub(crate) fn learn(&mut self, symbols: &[u64; SYMBOLS]) {
+        let mut sum = 0;
+        for (magnitude, at_least) in self.at_least.iter_mut().enumerate().rev() {
+            sum += symbols[2 * magnitude + 1] + symbols.get(2 * magnitude + 2).copied().unwrap_or(0);
+            *at_least += sum;
+        }
+        for (exceed, pair) in self.exceed.iter_mut().zip(self.at_least.windows(2)) {
+            *exceed = ((pair[1] << 16) + Self::PRIOR * Self::FIRST) / (pair[0] + Self::PRIOR);
         }
     }
-    cells
 }
 
-/// Weights of the symbols, 2^24 in all, where `level` is the logarithm of the mean `e`: a code is not zero with chance `e / (1 + e)` (but
-/// at least `1 / to_come`), and any magnitude is exceeded with chance `e / (e + 0.7)`.
-fn first_weights(level: i32, agree: u32, to_come: u32) -> [u32; SYMBOLS] {
-    let mean = exp2(level + 16 * ONE);
-    let nonzero = ((mean << 16) / (mean + 65_536)).max(65_536 / u64::from(to_come)).min(65_500);
-    let exceed = ((mean << 16) / (mean + 45_875)).clamp(1311, 52_429);
+/// What a cell expects before it has seen any symbol, in weights that add up to `2^24`.
+pub(crate) fn prior(cell: i16, sparse: bool, magnitudes: &Magnitudes) -> [u32; SYMBOLS] {
+    let (step, tendency) = (cell as usize / TENDENCIES, cell as usize % TENDENCIES);
+    let mean = power(middle(step) + 16 * ONE);
+    let exceed = magnitudes.exceed.map(|exceed| exceed.max(LAPLACE[step]).clamp(1311, 58_982));
+    // The mean of magnitudes that are not zero: each is there with the product of the shares before it.
+    let (mut size, mut share) = (65_536, 65_536);
+    for exceed in exceed {
+        share = (share * exceed) >> 16;
+        size += share;
+    }
+    let odds = mean * ODDS.get(tendency).copied().unwrap_or(16) * 5;
+    let least = match tendency as i16 - FORETOLD {
+        first @ 0.. if sparse => [65_536, 32_768, 21_845, 10_922][first as usize],
+        _ => 0,
+    };
+    let nonzero = ((odds << 16) / (odds + 32 * size)).max(least).clamp(32, 65_500);
+    let agree = AGREE.get(tendency).copied().unwrap_or(128);
     let mut weights = [0; SYMBOLS];
-    weights[0] = ((65_536 - nonzero) << 8) as u32;
-    let mut rest = nonzero << 8;
-    for pair in weights[1..ESCAPE].chunks_exact_mut(2) {
+    weights[0] = ((65_536 - nonzero) << (WEIGHT_BITS - 16)) as u32;
+    let mut rest = nonzero << (WEIGHT_BITS - 16);
+    for (pair, exceed) in weights[1..usize::from(ESCAPE)].chunks_exact_mut(2).zip(exceed) {
         let beyond = (rest * exceed) >> 16;
-        pair[0] = (((rest - beyond) * u64::from(agree)) >> 8) as u32;
+        pair[0] = (((rest - beyond) * agree) >> 8) as u32;
         pair[1] = (rest - beyond) as u32 - pair[0];
         rest = beyond;
     }
-    weights[ESCAPE] = rest as u32;
+    weights[usize::from(ESCAPE)] = rest as u32;
     weights
 }
 
+/// Share, of 65536, of magnitudes that exceed one, in the middle of each step, of a rounded Laplace density.
+const LAPLACE: [u64; STEPS] = [0, 0, 0, 1, 2, 9, 36, 143, 566, 2155, 7282, 18_771, 34_046, 44_045, 49_296];
+
+/// The counters of kernels, none for a tensor that has no use for them.
 pub(crate) fn first_kernel_counters(sparse: bool) -> Vec<Counter> {
-    let octaves = 0..if sparse { GRIDS } else { 0 };
-    let chance = |octave| {
-        let mean = exp2(middle(octave) + 16 * ONE);
-        Counter::new(((mean << 32) / (mean + 65_536)) as u32, 2, 511)
-    };
-    octaves.flat_map(|octave| [chance(octave); NEIGHBOURS]).collect()
+    let steps = 0..if sparse { KERNEL_STEPS } else { 0 };
+    let middle = |step: usize| LOWEST + ((step as i32) << KERNEL_STEP_BITS) + (1 << (KERNEL_STEP_BITS - 1));
+    let chance = |step| Counter::new((power(middle(step) + 16 * ONE).min(63_000) << 16) as u32, 2, 511);
+    steps.flat_map(|step| [chance(step); 2]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn weights_add_up() {
+        let mut magnitudes = Magnitudes::NEW;
+        for round in 0..5 {
+            for (cell, sparse) in (0..CELLS as i16).flat_map(|cell| [(cell, false), (cell, true)]) {
+                let prior = prior(cell, sparse, &magnitudes);
+                assert_eq!(prior.iter().sum::<u32>(), 1 << WEIGHT_BITS, "cell {cell}");
+            }
+            magnitudes.learn(&core::array::from_fn(|symbol| (symbol as u64 * 7 + round) % 13 * 100_000));
+        }
+    }
+
+    #[test]
+    fn laplace_densities_have_the_means_of_their_steps() {
+        for (step, exceed) in LAPLACE.into_iter().enumerate().skip(6) {
+            let q = exceed as f64 / 65_536.0;
+            let mean = q.sqrt() / (1.0 - q);
+            let expected = power(middle(step) + 16 * ONE) as f64 / 65_536.0;
+            assert!((mean / expected - 1.0).abs() < 0.02, "{mean} for {expected}");
+        }
+    }
+
+    #[test]
+    fn any_level_has_a_cell() {
+        for level in [-20_000, -3073, -3072, 0, 511, 512, 20_000] {
+            let shift = shift(level);
+            assert!((0..CELLS as i16).contains(&cell(level - shift * ONE as i16, 11)), "{level}");
+            assert!((0..FORETOLD).contains(&tendency(30, level)) && (0..FORETOLD).contains(&tendency(-10, level)));
+        }
+        assert_eq!([511, 512, 767, 768].map(shift), [0, 1, 1, 2]);
+    }
 }

@@ -20,9 +20,11 @@
 //! normalisation of the input, class names, provenance, and a golden input with its output. `docs/format.md` of the
 //! project describes every byte.
 //!
-//! Weight codes go through a range coder with adaptive distributions, chosen by the magnitude and the sign to expect from the
-//! layer, the row, the column and the kernel so far; a pruned weight is a zero code and costs a fraction of a bit. All of it is
-//! integer arithmetic, so that every machine reads the same numbers.
+//! Weight codes go through an entropy coder (asymmetric numeral systems) with adaptive distributions, chosen by the magnitude and the sign to
+//! expect from the layer, the row, the column and the kernel so far; a pruned weight is a zero code and costs a fraction of a bit. All
+//! of it is integer arithmetic, so that every machine reads the same numbers.
+//!
+//! With the feature `parallel`, which needs the standard library, the tensors of a file are coded side by side.
 //!
 //! # Safety
 //!
@@ -35,6 +37,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+mod ans;
 mod code_model;
 mod codes;
 mod container;

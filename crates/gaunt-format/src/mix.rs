@@ -47,11 +47,6 @@ impl Counter {
         self.p
     }
 
-    /// The probability, as a 16-bit fraction that is neither 0 nor 1.
-    pub(crate) fn clamped(self) -> u32 {
-        (self.p >> 16).clamp(32, 65_504)
-    }
-
     /// Moves towards the bit that was seen, by a share of `1 / (n + 1.5)`; `n` grows up to its limit.
     pub(crate) fn learn(&mut self, bit: bool) {
         let target: u32 = if bit { u32::MAX } else { 0 };

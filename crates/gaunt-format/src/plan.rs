@@ -1,8 +1,8 @@
 //! What a coded tensor says about itself in front: a byte that spares the model most of the learning.
 
 use crate::{
-    logarithm::{ONE, log2},
-    range::{Coder, code_plain},
+    ans::Coder,
+    logarithm::{ONE, log},
 };
 
 /// Steps of the mean's logarithm to a factor of two.
@@ -28,7 +28,7 @@ impl Plan {
         let sum: u64 = codes.iter().map(|code| u64::from(code.unsigned_abs())).sum();
         let nonzeros = codes.iter().filter(|&&code| code != 0).count();
         let mean = ((sum << 10) / codes.len().max(1) as u64).max(1);
-        let steps = ((log2(mean) - 10 * ONE) * STEPS + ONE / 2).div_euclid(ONE);
+        let steps = ((log(mean) - 10 * ONE) * STEPS + ONE / 2).div_euclid(ONE);
         Self {
             mean: (steps + ZERO).clamp(0, (1 << MEAN_BITS) - 1) as u8,
             sparse: taps > 1 && 10 * nonzeros < DENSE_TENTHS * codes.len(),
@@ -37,8 +37,8 @@ impl Plan {
 
     /// Codes the plan as 8 plain bits; a reader's plan is ignored.
     pub(crate) fn code(self, coder: &mut impl Coder) -> Self {
-        let mean = code_plain(coder, u32::from(self.mean), MEAN_BITS) as u8;
-        Self { mean, sparse: code_plain(coder, u32::from(self.sparse), 1) == 1 }
+        let mean = coder.plain(0, u32::from(self.mean), MEAN_BITS) as u8;
+        Self { mean, sparse: coder.plain(0, u32::from(self.sparse), 1) == 1 }
     }
 
     /// A plan to be overwritten by what is read.

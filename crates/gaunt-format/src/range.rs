@@ -13,49 +13,10 @@ const SPARED: usize = 4;
 /// The range is refilled below this.
 const REFILL: u32 = 1 << 24;
 
-/// Symbols that one decision tells apart.
-pub(crate) const SYMBOLS: usize = 16;
-/// Bits of a symbol's chance.
-pub(crate) const CHANCE_BITS: u32 = 15;
-
-/// Where each symbol starts in the 32768 parts of a range: the first one at 0, each has a part at least.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Starts(pub(crate) [i32; SYMBOLS]);
-
-impl Starts {
-    #[inline(always)]
-    fn start(&self, symbol: usize) -> u32 {
-        self.0[symbol] as u32
-    }
-
-    /// How many parts a symbol has.
-    #[inline(always)]
-    pub(crate) fn part(&self, symbol: usize) -> u32 {
-        let end = if symbol + 1 < SYMBOLS { self.0[symbol + 1] as u32 } else { 1 << CHANCE_BITS };
-        end - self.start(symbol)
-    }
-
-    /// The symbol that part number `target` belongs to.
-    #[inline(always)]
-    fn symbol_at(&self, target: u32) -> usize {
-        // Four sums of signs, -1 where a symbol starts at the target or before: vectors without a branch.
-        let mut counts = [0; 4];
-        for four in self.0.chunks_exact(4) {
-            for (count, start) in counts.iter_mut().zip(four) {
-                *count += (start - target as i32 - 1) >> 31;
-            }
-        }
-        (-1 - counts.iter().sum::<i32>()) as usize & (SYMBOLS - 1)
-    }
-}
-
-/// Something that decisions go through: written, read or only counted. What a reader is given to write, it ignores.
+/// Something that decisions go through: written or read. What a reader is given to write, it ignores.
 pub(crate) trait Coder {
     /// Codes one decision of which `true` has the probability `p / 65536`, `0 < p < 65536`. Returns the decision.
     fn code(&mut self, p: u32, bit: bool) -> bool;
-
-    /// Codes one of 16 symbols. Returns it.
-    fn symbol(&mut self, starts: &Starts, symbol: usize) -> usize;
 
     /// Whether more was read than was written, beyond what an encoder leaves out.
     fn is_exhausted(&self) -> bool {
@@ -133,35 +94,6 @@ impl Coder for Encoder {
         self.refill();
         bit
     }
-
-    #[inline(always)]
-    fn symbol(&mut self, starts: &Starts, symbol: usize) -> usize {
-        let unit = self.range >> CHANCE_BITS;
-        self.low += u64::from(unit * starts.start(symbol));
-        self.range = unit * starts.part(symbol);
-        self.refill();
-        symbol
-    }
-}
-
-/// Writes nothing: for a model that only learns.
-pub(crate) struct Discard;
-
-impl Coder for Discard {
-    fn code(&mut self, _: u32, bit: bool) -> bool {
-        bit
-    }
-
-    fn symbol(&mut self, _: &Starts, symbol: usize) -> usize {
-        symbol
-    }
-}
-
-/// Codes the lowest `count` bits of `value`, highest first, without a model; a reader's `value` is ignored.
-pub(crate) fn code_plain(coder: &mut impl Coder, value: u32, count: u32) -> u32 {
-    (0..count)
-        .rev()
-        .fold(0, |read, i| read << 1 | u32::from(coder.code(1 << (PROBABILITY_BITS - 1), value >> i & 1 != 0)))
 }
 
 /// The part of the range that belongs to a set bit: neither empty nor all of it.
@@ -218,18 +150,6 @@ impl Coder for Decoder<'_> {
         }
         self.refill();
         bit
-    }
-
-    #[inline(always)]
-    fn symbol(&mut self, starts: &Starts, _: usize) -> usize {
-        let unit = self.range >> CHANCE_BITS;
-        // What an encoder writes is less than 32768 units; other bytes must not lead astray.
-        let target = (self.value / unit).min((1 << CHANCE_BITS) - 1);
-        let symbol = starts.symbol_at(target);
-        self.value -= unit * starts.start(symbol);
-        self.range = unit * starts.part(symbol);
-        self.refill();
-        symbol
     }
 
     fn is_exhausted(&self) -> bool {

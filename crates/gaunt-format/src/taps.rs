@@ -6,85 +6,102 @@
 
 use alloc::{vec, vec::Vec};
 
-use crate::logarithm::{ONE, exp2};
+use crate::{
+    ans::LANES,
+    logarithm::{ONE, power},
+};
 
 /// Kernels of more taps are not predicted.
 pub(crate) const MAX_TAPS: usize = 25;
-/// Taps, rounded up to whole vectors of four.
-const LANES: usize = 28;
-/// Predictions for the taps of one kernel, with [`FACTOR_BITS`] fractional bits.
-pub(crate) type Predictions = [i32; LANES];
-/// Nothing is known.
-pub(crate) const NO_PREDICTIONS: Predictions = [0; LANES];
-
 /// Fractional bits of a factor of a tap in a prediction.
-pub(crate) const FACTOR_BITS: u32 = 10;
+pub(crate) const FACTOR_BITS: u32 = 6;
 /// Fractional bits of what is summed.
 const UNIT_BITS: i32 = 4;
 /// The moments of this many kernels of independent taps of mean square 1 are there at the start.
 const PRIOR: i64 = 28;
 /// Kernels that are learnt from; further ones would change little.
-const MAX_KERNELS: u32 = 8192;
-/// Largest size that is summed: what of [`MAX_KERNELS`] must fit 32 bits.
-const MAX_SIZE: i64 = 511;
+const MAX_KERNELS: u32 = 4096;
+/// Largest size that is summed: what of [`MAX_KERNELS`] and a batch must fit 32 bits.
+const MAX_SIZE: i32 = 511;
+/// Codes count at most this much, so that their products with factors fit 16 bits, and are scaled with so many bits.
+const MAX_CODE: i32 = 127;
+/// Largest factor.
+const MAX_FACTOR: i64 = 2 << FACTOR_BITS;
+const SCALE_BITS: i32 = 8;
 /// Fractional bits inside of the factorisation.
 const FIT_BITS: u32 = 20;
+
+/// A number for each lane.
+pub(crate) type Lanes<T> = [T; LANES];
 
 #[derive(Clone, Debug)]
 pub(crate) struct TapPredictor {
     taps: usize,
-    /// Sums of products; of a tap, those with the taps up to it count.
-    moments: Vec<[i32; LANES]>,
+    /// Sums of products of a tap with those up to it.
+    moments: Vec<[i32; MAX_TAPS]>,
     kernels: u32,
     /// The number of kernels at which it is fitted next.
     next_fit: u32,
     /// For each tap, its factor in the predictions of the taps behind it.
-    factors: Vec<[i16; LANES]>,
+    factors: Vec<[i16; MAX_TAPS]>,
+    /// What is learnt from; kept for the next time.
+    sizes: Vec<Lanes<i16>>,
 }
 
 impl TapPredictor {
     /// For kernels of `taps` taps; one that says nothing if that is too many, or one.
     pub(crate) fn new(taps: usize) -> Self {
         let taps = if (2..=MAX_TAPS).contains(&taps) { taps } else { 0 };
-        Self { taps, moments: vec![[0; LANES]; taps], kernels: 0, next_fit: 8, factors: vec![[0; LANES]; taps] }
+        Self {
+            taps,
+            moments: vec![[0; MAX_TAPS]; taps],
+            kernels: 0,
+            next_fit: 8,
+            factors: vec![[0; MAX_TAPS]; taps],
+            sizes: vec![[0; LANES]; taps],
+        }
     }
 
-    /// Takes the code at `tap` into the predictions of the taps behind it.
+    /// Whether it says anything yet.
+    pub(crate) fn is_fitted(&self) -> bool {
+        self.kernels >= 8
+    }
+
+    /// Takes the codes at `tap` of several kernels into the predictions of the taps behind it.
     #[inline(always)]
-    pub(crate) fn extend(&self, predictions: &mut Predictions, tap: usize, code: i32) {
+    pub(crate) fn extend<const N: usize>(&self, predictions: &mut [[i16; N]], tap: usize, codes: &[i32; N]) {
         let Some(factors) = self.factors.get(tap) else { return };
-        let code = code.clamp(-32_767, 32_767) as i16;
-        let lanes = self.taps.next_multiple_of(4).min(LANES);
-        for (prediction, factor) in predictions[..lanes].iter_mut().zip(factors) {
-            *prediction += i32::from(*factor) * i32::from(code);
-        }
-    }
-
-    /// Learns from a kernel whose codes were expected to be of size `2^(level / 256)`.
-    pub(crate) fn learn(&mut self, codes: &[i32], level: i32) {
-        if self.taps == 0 || self.kernels == MAX_KERNELS {
-            return;
-        }
-        let scale = exp2((UNIT_BITS + 16) * ONE - level.max(-4 * ONE)) as i64;
-        let mut sizes = [0i16; LANES];
-        for (size, &code) in sizes.iter_mut().zip(codes) {
-            *size = ((i64::from(code) * scale) >> 16).clamp(-MAX_SIZE, MAX_SIZE) as i16;
-        }
-        for (row, moments) in self.moments.iter_mut().enumerate() {
-            let size = sizes[row];
-            if size != 0 {
-                let chunks = moments.chunks_exact_mut(4).zip(sizes.chunks_exact(4)).take(row / 4 + 1);
-                for (moments, others) in chunks {
-                    moments
-                        .iter_mut()
-                        .zip(others)
-                        .for_each(|(moment, &other)| *moment += i32::from(size) * i32::from(other));
-                }
+        let codes: [i16; N] = codes.map(|code| code.clamp(-MAX_CODE, MAX_CODE) as i16);
+        let behind = predictions.iter_mut().zip(&factors[..self.taps]).skip(tap + 1);
+        for (predictions, &factor) in behind {
+            for lane in 0..N {
+                predictions[lane] = predictions[lane].saturating_add(factor * codes[lane]);
             }
         }
-        self.kernels += 1;
+    }
+
+    /// Learns from `count` kernels, tap by tap, whose codes were expected to be of sizes `2^(level / 256)`. Lanes beyond are zero.
+    pub(crate) fn learn(&mut self, codes: &[Lanes<i32>], levels: &Lanes<i16>, count: usize) {
+        if self.taps == 0 || self.kernels >= MAX_KERNELS {
+            return;
+        }
+        self.kernels += count as u32;
+        let scales = levels.map(|level| power((UNIT_BITS + SCALE_BITS) * ONE - i32::from(level).max(-4 * ONE)) as i32);
+        for (sizes, codes) in self.sizes.iter_mut().zip(codes) {
+            for ((size, &code), &scale) in sizes.iter_mut().zip(codes).zip(&scales) {
+                let scaled = (code.clamp(-MAX_CODE, MAX_CODE) * scale) >> SCALE_BITS;
+                *size = scaled.clamp(-MAX_SIZE, MAX_SIZE) as i16;
+            }
+        }
+        for (tap, (moments, sizes)) in self.moments.iter_mut().zip(&self.sizes).enumerate() {
+            for (moment, others) in moments[..=tap].iter_mut().zip(&self.sizes) {
+                *moment += product_sum(sizes, others);
+            }
+        }
         if self.kernels >= self.next_fit {
-            self.next_fit += self.next_fit.div_ceil(2);
+            while self.kernels >= self.next_fit {
+                self.next_fit += self.next_fit.div_ceil(2);
+            }
             self.fit();
         }
     }
@@ -99,7 +116,7 @@ impl TapPredictor {
                 let sum: i64 = (column + 1..=row).map(|m| product(inverse[m], lower[m * self.taps + column])).sum();
                 inverse[column] = (-sum).clamp(-(4 << FIT_BITS), 4 << FIT_BITS);
                 let factor = (-inverse[column]) >> (FIT_BITS - FACTOR_BITS);
-                self.factors[column][row] = factor.clamp(-2048, 2048) as i16;
+                self.factors[column][row] = factor.clamp(-MAX_FACTOR, MAX_FACTOR) as i16;
             }
         }
     }
@@ -127,6 +144,16 @@ impl TapPredictor {
     }
 }
 
+/// The sum of the products of the lanes.
+#[inline(always)]
+fn product_sum(a: &Lanes<i16>, b: &Lanes<i16>) -> i32 {
+    let mut sum = 0;
+    for lane in 0..LANES {
+        sum += i32::from(a[lane]) * i32::from(b[lane]);
+    }
+    sum
+}
+
 /// Of a number and one with [`FIT_BITS`] fractional bits.
 fn product(a: i64, b: i64) -> i64 {
     ((i128::from(a) * i128::from(b)) >> FIT_BITS) as i64
@@ -136,21 +163,27 @@ fn product(a: i64, b: i64) -> i64 {
 mod tests {
     use super::*;
 
+    fn learn(predictor: &mut TapPredictor, codes: &[i32], level: i16) {
+        let lanes: Vec<Lanes<i32>> =
+            codes.iter().map(|&code| core::array::from_fn(|lane| if lane == 0 { code } else { 0 })).collect();
+        predictor.learn(&lanes, &[level; LANES], 1);
+    }
+
     #[test]
     fn a_tap_that_follows_another_is_predicted() {
         let mut predictor = TapPredictor::new(4);
         for i in 0..400i32 {
             let (first, free) = (i * 7 % 11 - 5, i * 5 % 7 - 3);
-            predictor.learn(&[first, free, -first, first / 2], 0);
+            learn(&mut predictor, &[first, free, -first, first / 2], 0);
         }
-        let mut predictions = [0; LANES];
-        predictor.extend(&mut predictions, 0, 4);
-        predictor.extend(&mut predictions, 1, 0);
-        let [_, second, third, fourth, ..] = predictions;
-        assert!(second.abs() < 400, "{second}");
-        assert!((third + 4 * 1024).abs() < 300, "{third}");
-        predictor.extend(&mut predictions, 2, -4);
-        assert!((predictions[3] - 2 * 1024).abs() < 500, "{fourth}, then {}", predictions[3]);
+        let mut predictions = [[0]; 4];
+        predictor.extend(&mut predictions, 0, &[4]);
+        predictor.extend(&mut predictions, 1, &[0]);
+        let [_, [second], [third], [fourth]] = predictions;
+        assert!(second.abs() < 25, "{second}");
+        assert!((third + 4 * 64).abs() < 20, "{third}");
+        predictor.extend(&mut predictions, 2, &[-4]);
+        assert!((predictions[3][0] - 2 * 64).abs() < 31, "{fourth}, then {}", predictions[3][0]);
     }
 
     #[test]
@@ -158,9 +191,22 @@ mod tests {
         for taps in [0, 1, 2, 25, 26, 1000] {
             let mut predictor = TapPredictor::new(taps);
             let codes: Vec<i32> = (0..taps).map(|tap| if tap % 2 == 0 { i32::MIN } else { i32::MAX }).collect();
-            (0..100).for_each(|round| predictor.learn(&codes, (round - 50) * 1000));
-            let mut predictions = [0; LANES];
-            codes.iter().enumerate().for_each(|(tap, &code)| predictor.extend(&mut predictions, tap, code));
+            (0..9000).for_each(|round| learn(&mut predictor, &codes, (round - 4500) * 2));
+            let mut predictions = vec![[0]; taps];
+            codes.iter().enumerate().for_each(|(tap, &code)| predictor.extend(&mut predictions, tap, &[code]));
         }
+    }
+
+    #[test]
+    fn many_kernels_teach_what_single_ones_do() {
+        let kernel = |i: i32| [i % 5 - 2, i % 7 - 3, i % 5 - 2];
+        let [mut one, mut many] = [TapPredictor::new(3), TapPredictor::new(3)];
+        for i in (0..64).step_by(16) {
+            let kernels: Vec<[i32; 3]> = (i..i + 16).map(kernel).collect();
+            kernels.iter().for_each(|codes| learn(&mut one, codes, 100));
+            let lanes: [Lanes<i32>; 3] = core::array::from_fn(|tap| core::array::from_fn(|lane| kernels[lane][tap]));
+            many.learn(&lanes, &[100; LANES], LANES);
+        }
+        assert_eq!(one.moments, many.moments);
     }
 }

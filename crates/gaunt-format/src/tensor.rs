@@ -8,10 +8,11 @@ use alloc::{format, vec, vec::Vec};
 use gaunt_graph::{Data, Tensor, log_scale, nearest_log_scale};
 
 use crate::{
-    FormatError, codes,
+    FormatError,
+    ans::{Coder, Decoder, Encoder},
+    codes,
     half::{exact_half, float_of},
     limits,
-    range::{Coder, Decoder, Encoder, code_plain},
     wire::{Reader, Writer},
 };
 
@@ -41,7 +42,7 @@ pub(crate) fn write(tensor: &Tensor) -> Vec<u8> {
                 (None, true) => CODES_FLOAT_ONE,
                 (None, false) => CODES_FLOAT,
             });
-            let mut coder = Encoder::new();
+            let mut coder = Encoder::new(codes.len());
             match grid {
                 Some(grid) => write_grid(&mut coder, &grid),
                 None => scales.iter().for_each(|&scale| out.float(scale)),
@@ -77,12 +78,13 @@ pub(crate) fn read(bytes: &[u8], shape: Vec<usize>) -> Result<Tensor, FormatErro
         }
         _ => Vec::new(),
     };
-    let mut coder = Decoder::new(input.take(input.left())?);
+    let mut coder = Decoder::new(input.take(input.left())?, count);
     let scales = if floats.is_empty() { read_grid(&mut coder, scales)? } else { floats };
     if !scales.iter().all(|scale| scale.is_finite() && *scale > 0.0) {
         return Err(FormatError::invalid(PLACE, "a scale is not positive"));
     }
-    let codes = codes::read(&mut coder, &shape).ok_or(FormatError::Truncated { place: PLACE })?;
+    let codes = codes::read(&mut coder, &shape).filter(|_| coder.is_complete());
+    let codes = codes.ok_or(FormatError::Truncated { place: PLACE })?;
     Ok(Tensor::from_codes(shape, codes, scales)?)
 }
 
@@ -147,7 +149,7 @@ fn read_grid(coder: &mut Decoder, count: usize) -> Result<Vec<f32>, FormatError>
 
 /// Grid codes lie between -4032 and 4064, see [`nearest_log_scale`].
 fn code_grid_mean(coder: &mut impl Coder, mean: i32) -> i32 {
-    code_plain(coder, (mean + GRID_ZERO) as u32, GRID_BITS) as i32 - GRID_ZERO
+    coder.plain(0, (mean + GRID_ZERO) as u32, GRID_BITS) as i32 - GRID_ZERO
 }
 
 const GRID_BITS: u32 = 13;

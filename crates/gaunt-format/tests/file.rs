@@ -94,7 +94,7 @@ fn a_flipped_bit_is_noticed_wherever_it_is() {
 fn what_is_wrong_is_said() {
     let mut bytes = GOLDEN.to_vec();
     bytes[5] = 9;
-    assert_eq!(Model::from_bytes(&bytes), Err(FormatError::Version { found: 9, known: 2 }));
+    assert_eq!(Model::from_bytes(&bytes), Err(FormatError::Version { found: 9, known: 3 }));
     assert_eq!(Model::from_bytes(b"GIF89a"), Err(FormatError::Magic));
     let longer = [GOLDEN, &[0]].concat();
     assert_eq!(Model::from_bytes(&longer), Err(FormatError::Trailing { count: 1 }));
