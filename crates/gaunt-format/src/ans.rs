@@ -25,7 +25,7 @@ const PLAIN_BITS: u32 = 8;
 const GUESS_BITS: u32 = 7;
 const GUESSES: usize = 1 << GUESS_BITS;
 /// Places with the same highest bits.
-const GUESSES_APART: usize = 1 << (CHANCE_BITS - GUESS_BITS);
+const APART: usize = 1 << (CHANCE_BITS - GUESS_BITS);
 
 /// A distribution over symbols: where the part of each begins, and its length, which is at least one.
 #[derive(Clone, Copy, Debug)]
@@ -42,15 +42,21 @@ impl Parts {
 
     /// Where parts end; the last end is [`WHOLE`].
     pub(crate) fn set(&mut self, ends: &[u16; SYMBOLS]) {
-        let (mut start, mut guess) = (0, 0);
+        let mut start = 0;
+        let mut begun = [0; GUESSES];
         for (symbol, &end) in ends.iter().enumerate() {
             (self.starts[symbol], self.lengths[symbol]) = (start, end - start);
             start = end;
-            let next = usize::from(end).div_ceil(GUESSES_APART).min(GUESSES);
-            if let Some(guesses) = self.guesses.get_mut(guess..next) {
-                guesses.fill(symbol as u8);
-                guess = next;
+            if let Some(begun) = begun.get_mut(usize::from(end).div_ceil(APART)) {
+                *begun += 1;
             }
+        }
+        // Sums up to each byte, of eight bytes at once by a multiplication.
+        let mut before = 0;
+        for (guesses, begun) in self.guesses.as_chunks_mut::<8>().0.iter_mut().zip(begun.as_chunks::<8>().0) {
+            let sums = (u64::from_le_bytes(*begun) + before).wrapping_mul(0x0101_0101_0101_0101);
+            *guesses = sums.to_le_bytes();
+            before = sums >> 56;
         }
     }
 
