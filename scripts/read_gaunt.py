@@ -355,8 +355,10 @@ class Foretelling:
 
 class CodeReader:
     def __init__(self, coder, shape):
-        rows, columns, *taps = [1] * (2 - len(shape)) + shape if len(shape) < 2 else shape
-        self.coder, self.rows, self.columns, self.taps = coder, rows, columns, math.prod(taps)
+        self.rows, self.columns, *taps = [1] * (2 - len(shape)) + shape if len(shape) < 2 else shape
+        self.coder, self.taps = coder, math.prod(taps)
+        if self.taps > 64:
+            self.columns, self.taps = self.columns * self.taps, 1
         mean, self.sparse = coder.plain(0, 7), coder.plain(0, 1)
         self.start = power(128 * (mean - 40) + 2560)
         self.row_empty = Counter((2**32 - 1) // 10, 2, 255)
@@ -364,9 +366,9 @@ class CodeReader:
         self.kernel_full = [Counter(p, 2, 511) for p in first for _ in range(2)]
         self.lows = [Counter(2**31, 2, 255) for _ in range(2)]
         self.classes = [Counter(2**31, 2, 255) for _ in range(32)]
-        self.full, self.full_rows, self.full_in = 0, 0, [0] * columns
-        self.above = [0] * columns
-        self.total, self.in_columns, self.at_taps = 0, [0] * columns, [0] * min(self.taps, 64)
+        self.full, self.full_rows, self.full_in = 0, 0, [0] * self.columns
+        self.above = [0] * self.columns
+        self.total, self.in_columns, self.at_taps = 0, [0] * self.columns, [0] * self.taps
         self.cells, self.foretelling = Cells(self.sparse), Foretelling(self.taps)
 
     def read(self):
@@ -385,7 +387,7 @@ class CodeReader:
         mean = max((64 * self.start + 1024 * self.total) // (64 + places * self.taps), 1)
         level = log(mean) - 2560
         taps = [log(1024 * sums + 392 * mean) - log(places + 392) - 2560 - level for sums in self.at_taps]
-        taps = [clamp(tap, -7680, 7680) if self.taps <= 64 else 0 for tap in taps]
+        taps = [clamp(tap, -7680, 7680) for tap in taps]
         divisor = log(row * self.taps + 80)
         full = self.read_full() if self.sparse else list(range(self.columns))
         in_row = 0
@@ -432,10 +434,10 @@ class CodeReader:
         means = [3 * min(power(level - 256 * bits + 2560), 2**20) for level, bits in zip(levels, coarse)]
         sums, codes, seen = [0] * len(levels), [[] for _ in lanes], []
         for t in range(self.taps):
-            at, contexts = min(t, 63), []
+            contexts = []
             for k in lanes:
-                so_far = log(1024 * sums[k] + means[k]) + 256 * coarse[k] - log(at + 3) - 2560
-                contexts.append(self.context(t, (levels[k] + so_far >> 1) + taps[at], sums[k], codes[k]))
+                so_far = log(1024 * sums[k] + means[k]) + 256 * coarse[k] - log(t + 3) - 2560
+                contexts.append(self.context(t, (levels[k] + so_far >> 1) + taps[t], sums[k], codes[k]))
             for cell, _, _ in contexts:
                 if cell not in self.cells.ends:
                     self.cells.compute(cell)

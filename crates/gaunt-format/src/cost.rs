@@ -5,6 +5,7 @@ use alloc::{vec, vec::Vec};
 use crate::{
     ans::Discard,
     code_model::{BATCH, CodeModel, Dims, Kernel},
+    fullness::PART,
     plan::Plan,
 };
 
@@ -24,7 +25,7 @@ pub struct CostModel {
     /// Columns of kernels with other codes than zeros, or all, that the model has not learnt from.
     batch: Vec<usize>,
     /// Which kernels are not empty in the part of the row that the next one belongs to.
-    flags: [bool; BATCH],
+    flags: [bool; PART],
 }
 
 impl CostModel {
@@ -34,7 +35,7 @@ impl CostModel {
         let dims = Dims::new(shape);
         let model = CodeModel::new(dims, Plan::fit(codes, dims.taps));
         let kernel = model.kernel(0, 0);
-        Self { kernel, model, dims, row: vec![0; dims.row()], column: 0, batch: Vec::new(), flags: [false; BATCH] }
+        Self { kernel, model, dims, row: vec![0; dims.row()], column: 0, batch: Vec::new(), flags: [false; PART] }
     }
 
     /// Codes of a kernel: the product of all axes but the first two.
@@ -45,7 +46,7 @@ impl CostModel {
     /// Bits of saying that the next kernel has nothing but zeros, and that it has not; infinite and 0 where kernels do not
     /// say so.
     pub fn kernel_costs(&self) -> [f32; 2] {
-        self.model.kernel_costs(self.column / BATCH * BATCH, self.column)
+        self.model.kernel_costs(self.column)
     }
 
     /// Bits that `code` would cost as the next one of a kernel that has other codes than zeros.
@@ -64,13 +65,14 @@ impl CostModel {
         let (column, taps) = (self.column, self.dims.taps);
         self.row[column * taps..][..taps].copy_from_slice(codes);
         let full = codes.iter().any(|&code| code != 0);
-        self.flags[column % BATCH] = full;
-        if full || !self.model.is_sparse() {
+        self.flags[column % PART] = full;
+        let ends = column + 1 == self.dims.columns;
+        let fullness = self.model.fullness();
+        if full || fullness.is_none() {
             self.batch.push(column);
         }
-        let ends = column + 1 == self.dims.columns;
-        if self.model.is_sparse() && (ends || column % BATCH == BATCH - 1) {
-            self.model.code_flags(&mut Discard, column / BATCH * BATCH, &mut self.flags);
+        if let Some(fullness) = fullness.filter(|_| ends || column % PART == PART - 1) {
+            fullness.code_part(&mut Discard, column / PART * PART, &mut self.flags);
         }
         if self.batch.len() == BATCH || ends {
             // What is discarded is never broken, and the codes fit.

@@ -158,12 +158,11 @@ pub(crate) fn prior(cell: i16, sparse: bool, magnitudes: &Magnitudes) -> [u32; S
 /// Share, of 65536, of magnitudes that exceed one, in the middle of each step, of a rounded Laplace density.
 const LAPLACE: [u64; STEPS] = [0, 0, 0, 1, 2, 9, 36, 143, 566, 2155, 7282, 18_771, 34_046, 44_045, 49_296];
 
-/// The counters of kernels, none for a tensor that has no use for them.
-pub(crate) fn first_kernel_counters(sparse: bool) -> Vec<Counter> {
-    let steps = 0..if sparse { KERNEL_STEPS } else { 0 };
+/// The counters of kernels.
+pub(crate) fn kernel_counters() -> Vec<Counter> {
     let middle = |step: usize| LOWEST + ((step as i32) << KERNEL_STEP_BITS) + (1 << (KERNEL_STEP_BITS - 1));
     let chance = |step| Counter::new((power(middle(step) + 16 * ONE).min(63_000) << 16) as u32, 2, 511);
-    steps.flat_map(|step| [chance(step); 2]).collect()
+    (0..KERNEL_STEPS).flat_map(|step| [chance(step); 2]).collect()
 }
 
 #[cfg(test)]

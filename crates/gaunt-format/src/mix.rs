@@ -2,7 +2,10 @@
 
 use alloc::{vec, vec::Vec};
 
-use crate::logistic::{MAX_ODDS, squash, stretch};
+use crate::{
+    ans::{CHANCE_BITS, WHOLE},
+    logistic::{MAX_ODDS, squash, stretch},
+};
 
 /// `2^22 / (n + 1.5)`.
 const RATES: [u32; 256] = {
@@ -42,9 +45,9 @@ impl Counter {
         Self { p, n, limit }
     }
 
-    /// The probability, as a 32-bit fraction.
-    pub(crate) fn probability(self) -> u32 {
-        self.p
+    /// The probability, in the parts of [`ans`](crate::ans): neither none nor all of them.
+    pub(crate) fn chance(self) -> u32 {
+        (self.p >> (32 - CHANCE_BITS)).clamp(4, WHOLE - 4)
     }
 
     /// Moves towards the bit that was seen, by a share of `1 / (n + 1.5)`; `n` grows up to its limit.
@@ -124,7 +127,7 @@ mod tests {
         for limit in [255, 1023, 65_535] {
             let mut counter = Counter::new(1 << 31, 0, limit);
             (0..20_000).for_each(|i| counter.learn(i % 4 == 0));
-            let p = f64::from(counter.probability()) / f64::from(u32::MAX);
+            let p = f64::from(counter.p) / f64::from(u32::MAX);
             assert!((p - 0.25).abs() < 0.005, "{p} at limit {limit}");
         }
     }

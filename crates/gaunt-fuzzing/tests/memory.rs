@@ -103,9 +103,10 @@ fn shapes_of_codes_are_not_believed() {
         let (codes, _) = modestly("a huge shape", || decode_codes(&[0x55; 1000], &shape));
         assert!(codes.is_err() || shape.contains(&0), "{shape:?}");
     }
-    let shape = [700, 700];
-    let bytes = encode_codes(&[0; 700 * 700], &shape);
-    modestly("zeros", || decode_codes(&bytes, &shape)).0.unwrap();
+    for shape in [&[700, 700][..], &[490_000], &[1, 490_000], &[1, 1, 490_000], &[490_000, 1], &[1, 49_000, 2, 5]] {
+        let bytes = encode_codes(&[0; 490_000], shape);
+        modestly("zeros", || decode_codes(&bytes, shape)).0.unwrap();
+    }
 }
 
 /// Names are written once, but a layer and what it makes are called after its weight.
