@@ -2,7 +2,10 @@
 
 use std::{
     alloc::{GlobalAlloc, Layout, System},
-    cell::Cell,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicIsize, Ordering::Relaxed},
+    },
     time::{Duration, Instant},
 };
 
@@ -13,26 +16,23 @@ use gaunt_graph::{Dim, Graph, Op, Tensor, Unary, log_scale, onnx};
 const MEMORY: isize = 16 << 20;
 const TIME: Duration = Duration::from_secs(2);
 
-/// Counts what the thread has allocated, so that tests do not disturb each other.
+/// Counts what all threads have allocated: readers may have several.
 struct Counting;
 
-thread_local! {
-    // Negative if the thread has freed what others allocated.
-    static TAKEN: Cell<isize> = const { Cell::new(0) };
-    static PEAK: Cell<isize> = const { Cell::new(0) };
-}
+static TAKEN: AtomicIsize = AtomicIsize::new(0);
+static PEAK: AtomicIsize = AtomicIsize::new(0);
 
 // SAFETY: the system's allocator does the work.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        TAKEN.set(TAKEN.get() + layout.size() as isize);
-        PEAK.set(PEAK.get().max(TAKEN.get()));
+        let size = layout.size() as isize;
+        PEAK.fetch_max(TAKEN.fetch_add(size, Relaxed) + size, Relaxed);
         // SAFETY: the caller's promises are passed on.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        TAKEN.set(TAKEN.get() - layout.size() as isize);
+        TAKEN.fetch_sub(layout.size() as isize, Relaxed);
         // SAFETY: the caller's promises are passed on.
         unsafe { System.dealloc(block, layout) }
     }
@@ -41,12 +41,18 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
+/// Held by each test, so that none counts what another allocates.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Runs something that must be modest; also says what it took.
 fn modestly<T>(what: &str, work: impl FnOnce() -> T) -> (T, isize) {
-    let (before, start) = (TAKEN.get(), Instant::now());
-    PEAK.set(before);
+    let (before, start) = (TAKEN.load(Relaxed), Instant::now());
+    PEAK.store(before, Relaxed);
     let result = work();
-    let (memory, time) = (PEAK.get() - before, start.elapsed());
+    let (memory, time) = (PEAK.load(Relaxed) - before, start.elapsed());
     assert!(memory <= MEMORY, "{what} takes {memory} bytes");
     assert!(time <= TIME, "{what} takes {time:?}");
     (result, memory)
@@ -71,12 +77,14 @@ fn zeros(inputs: usize, outputs: usize) -> Model {
 
 #[test]
 fn the_allocator_counts() {
+    let _alone = alone();
     let (_, memory) = modestly("a vector", || vec![1u8; 1 << 20]);
     assert!(memory >= 1 << 20, "only {memory} bytes");
 }
 
 #[test]
 fn a_network_of_zeros_is_as_small_as_its_file_allows() {
+    let _alone = alone();
     let model = zeros(700, 700);
     let bytes = model.to_bytes().unwrap();
     assert!(bytes.len() < 1024, "{} bytes", bytes.len());
@@ -86,6 +94,7 @@ fn a_network_of_zeros_is_as_small_as_its_file_allows() {
 
 #[test]
 fn lengths_in_a_header_are_not_believed() {
+    let _alone = alone();
     let good = zeros(7, 7).to_bytes().unwrap();
     let (magic, rest) = good.split_at(6);
     let huge: &[u8] = &[0xFF, 0xFF, 0xFF, 0xFF, 0x0F];
@@ -99,6 +108,7 @@ fn lengths_in_a_header_are_not_believed() {
 
 #[test]
 fn shapes_of_codes_are_not_believed() {
+    let _alone = alone();
     for shape in [vec![usize::MAX], vec![0, usize::MAX], vec![1 << 40, 1 << 40], vec![usize::MAX, 0], vec![1 << 29]] {
         let (codes, _) = modestly("a huge shape", || decode_codes(&[0x55; 1000], &shape));
         assert!(codes.is_err() || shape.contains(&0), "{shape:?}");
@@ -112,6 +122,7 @@ fn shapes_of_codes_are_not_believed() {
 /// Names are written once, but a layer and what it makes are called after its weight.
 #[test]
 fn a_long_name_is_not_repeated_for_every_layer() {
+    let _alone = alone();
     let mut graph = Graph::new("long");
     let mut x = graph.add_input("x", vec![Dim::Batch(1), Dim::Fixed(1)]);
     let weight = graph.add_parameter("w".repeat(50_000), Tensor::full(vec![1, 1], 1.0));
@@ -125,6 +136,7 @@ fn a_long_name_is_not_repeated_for_every_layer() {
 /// A tensor without elements may have scales.
 #[test]
 fn scales_count_as_elements() {
+    let _alone = alone();
     let mut graph = Graph::new("scales");
     let x = graph.add_input("x", vec![Dim::Batch(1), Dim::Fixed(0)]);
     let channels = 8 << 20;
@@ -137,6 +149,7 @@ fn scales_count_as_elements() {
 
 #[test]
 fn text_that_repeats_itself_does_not_grow_without_bounds() {
+    let _alone = alone();
     let mut graph = Graph::new("r".repeat(3 << 20));
     let x = graph.add_input("x", vec![Dim::Batch(1)]);
     graph.outputs.push(x);
@@ -147,6 +160,7 @@ fn text_that_repeats_itself_does_not_grow_without_bounds() {
 
 #[test]
 fn nodes_that_repeat_themselves_do_not_grow_without_bounds() {
+    let _alone = alone();
     let mut graph = Graph::new("deep");
     let mut x = graph.add_input("x", vec![Dim::Batch(1), Dim::Fixed(1)]);
     for node in 0..1 << 16 {
@@ -185,6 +199,7 @@ fn constant_arithmetic(rows: u64, columns: u64, additions: usize) -> Vec<u8> {
 
 #[test]
 fn constants_of_onnx_are_not_computed_without_bounds() {
+    let _alone = alone();
     let (graph, _) = modestly("a constant", || onnx::read(&constant_arithmetic(4096, 8, 4)));
     assert_eq!(graph.unwrap().parameter_count(), 4096 * 8);
     for (rows, columns, additions) in
