@@ -3,6 +3,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+command -v python3 > /dev/null || { apt-get update -qq && apt-get install -qqy --no-install-recommends python3; }
 model=models/resnet20-cifar10.gaunt
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
