@@ -14,6 +14,8 @@ pub(crate) const WHOLE: u32 = 1 << CHANCE_BITS;
 pub(crate) const SYMBOLS: usize = 16;
 /// Symbols that are decided at once, each in its lane.
 pub(crate) const LANES: usize = 16;
+/// Something for each lane.
+pub(crate) type Lanes<T> = [T; LANES];
 /// Decisions that two states pay from: they cost four bytes.
 const ENOUGH: usize = 2048;
 /// States are refilled below this.
@@ -252,7 +254,7 @@ impl<'a> Decoder<'a> {
 
     /// The next words, as many as lanes can take, and how many of them there are.
     #[inline(always)]
-    fn words(&self) -> ([u16; LANES], usize) {
+    fn words(&self) -> (Lanes<u16>, usize) {
         let mut words = [0; LANES];
         let pairs = self.bytes.as_chunks::<2>().0;
         if let Some(full) = pairs.first_chunk::<LANES>() {

@@ -12,7 +12,7 @@
 use alloc::{vec, vec::Vec};
 
 use crate::{
-    ans::{CHANCE_BITS, Coder, LANES, SYMBOLS},
+    ans::{CHANCE_BITS, Coder, LANES, Lanes, SYMBOLS},
     context::{Contexts, Expectation, Kernels, LEVELS, MEAN_BITS, MEAN_ONE, Tap, each},
     fullness::{Fullness, PART},
     grid::{self, ESCAPE, ESCAPED, Magnitudes},
@@ -21,7 +21,7 @@ use crate::{
     plan::Plan,
     rests::{Rests, code_of, symbol_of, turned},
     symbols::{Cells, WEIGHT_BITS},
-    taps::{Lanes, MAX_TAPS, TapPredictor},
+    taps::{MAX_TAPS, TapPredictor},
 };
 
 /// A tensor's shape as the model sees it.

@@ -7,7 +7,7 @@
 use alloc::{vec, vec::Vec};
 
 use crate::{
-    ans::LANES,
+    ans::{LANES, Lanes},
     logarithm::{ONE, power},
 };
 
@@ -23,16 +23,13 @@ const PRIOR: i64 = 28;
 const MAX_KERNELS: u32 = 4096;
 /// Largest size that is summed: what of [`MAX_KERNELS`] and a batch must fit 32 bits.
 const MAX_SIZE: i32 = 511;
-/// Codes count at most this much, so that their products with factors fit 16 bits, and are scaled with so many bits.
+/// Codes and factors count at most this much, so that their products fit 16 bits.
 const MAX_CODE: i32 = 127;
-/// Largest factor.
 const MAX_FACTOR: i64 = 2 << FACTOR_BITS;
+/// Fractional bits of what codes are scaled with.
 const SCALE_BITS: i32 = 8;
 /// Fractional bits inside of the factorisation.
 const FIT_BITS: u32 = 20;
-
-/// A number for each lane.
-pub(crate) type Lanes<T> = [T; LANES];
 
 #[derive(Clone, Debug)]
 pub(crate) struct TapPredictor {
