@@ -116,7 +116,7 @@ pub(crate) const DISTILLATION: f32 = 1.0;
 /// Peak rate of the latent weights, in steps of their layer's quantiser.
 pub(crate) const LATENT_RATE: f32 = 0.005;
 /// The same while a price of bits pulls at them: they have far to go.
-pub(crate) const PULLED_RATE: f32 = 0.02;
+pub(crate) const PULLED_RATE: f32 = 0.01;
 /// Peak rate of batch norm, biases and whatever else is not quantised during training.
 pub(crate) const OTHER_RATE: f32 = 5e-4;
 /// Moments of Adam.
