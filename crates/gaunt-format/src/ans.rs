@@ -118,6 +118,11 @@ fn has_two_states(numbers: usize) -> bool {
     numbers >= ENOUGH
 }
 
+/// Which state takes a decision.
+fn state_of(two: bool, lane: usize) -> usize {
+    if two { lane & 1 } else { 0 }
+}
+
 /// Where states begin, seen from the encoder. One that is alone may begin with nothing: there is no other whose words it could take.
 fn first_state(two: bool) -> u32 {
     if two { REFILL } else { 1 }
@@ -138,7 +143,8 @@ impl Encoder {
 
     #[inline(always)]
     fn note(&mut self, lane: usize, start: u32, length: u32) {
-        self.decisions.push(start | length << CHANCE_BITS | ((lane & 1) as u32) << (2 * CHANCE_BITS));
+        let state = state_of(self.two, lane) as u32;
+        self.decisions.push(start | length << CHANCE_BITS | state << (2 * CHANCE_BITS));
     }
 
     /// Ends the stream and returns its bytes; none if there was no decision.
@@ -150,7 +156,7 @@ impl Encoder {
         let mut words: Vec<u16> = Vec::new();
         for &decision in self.decisions.iter().rev() {
             let (start, length) = (decision & (WHOLE - 1), decision >> CHANCE_BITS & (WHOLE - 1));
-            let state = &mut states[if self.two { (decision >> (2 * CHANCE_BITS)) as usize } else { 0 }];
+            let state = &mut states[(decision >> (2 * CHANCE_BITS)) as usize];
             if *state >= length << (32 - CHANCE_BITS) {
                 words.push(*state as u16);
                 *state >>= 16;
@@ -234,15 +240,10 @@ impl<'a> Decoder<'a> {
         self.bytes.is_empty() && self.states == [first_state(self.two); 2]
     }
 
-    fn state(&self, lane: usize) -> usize {
-        if self.two { lane & 1 } else { 0 }
-    }
-
     /// Takes the part out of the state, whose lowest bits are the place in it.
     #[inline(always)]
     fn take(&mut self, lane: usize, start: u32, length: u32) {
-        let index = self.state(lane);
-        let state = &mut self.states[index];
+        let state = &mut self.states[state_of(self.two, lane)];
         *state = length * (*state >> CHANCE_BITS) + (*state & (WHOLE - 1)) - start;
         if *state < REFILL
             && let Some((word, rest)) = self.bytes.split_first_chunk()
@@ -291,7 +292,7 @@ impl Coder for Decoder<'_> {
 
     #[inline(always)]
     fn bit(&mut self, lane: usize, p: u32, _: bool) -> bool {
-        let bit = self.states[self.state(lane)] & (WHOLE - 1) < p;
+        let bit = self.states[state_of(self.two, lane)] & (WHOLE - 1) < p;
         let (start, length) = if bit { (0, p) } else { (p, WHOLE - p) };
         self.take(lane, start, length);
         bit
@@ -299,7 +300,7 @@ impl Coder for Decoder<'_> {
 
     fn few_plain(&mut self, lane: usize, _: u32, count: u32) -> u32 {
         let shift = CHANCE_BITS - count;
-        let value = (self.states[self.state(lane)] & (WHOLE - 1)) >> shift;
+        let value = (self.states[state_of(self.two, lane)] & (WHOLE - 1)) >> shift;
         self.take(lane, value << shift, 1 << shift);
         value
     }

@@ -43,6 +43,11 @@ pub(crate) fn read(coder: &mut Decoder, shape: &[usize]) -> Option<Vec<i32>> {
     Some(codes)
 }
 
+/// Reads the codes of a tensor, which must be the last of their stream.
+pub(crate) fn read_last(coder: &mut Decoder, shape: &[usize]) -> Option<Vec<i32>> {
+    read(coder, shape).filter(|_| coder.is_complete())
+}
+
 /// The bytes of the codes of a tensor of this shape, without scales: what [`crate::Model::to_bytes`] spends on them.
 ///
 /// # Panics
@@ -63,9 +68,7 @@ pub fn encode_codes(codes: &[i32], shape: &[usize]) -> Vec<u8> {
 pub fn decode_codes(bytes: &[u8], shape: &[usize]) -> Result<Vec<i32>, FormatError> {
     let elements = limits::elements(shape)?;
     limits::check("elements", elements, Limits::default().elements)?;
-    let mut coder = Decoder::new(bytes, elements);
-    let codes = read(&mut coder, shape).filter(|_| coder.is_complete());
-    codes.ok_or(FormatError::Truncated { place: "the codes" })
+    read_last(&mut Decoder::new(bytes, elements), shape).ok_or(FormatError::Truncated { place: "the codes" })
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ const MAX_MEAN: u64 = 1 << 20;
 const LARGE: i32 = 4 * ONE;
 
 /// What is expected of a kernel before any of it is known.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Expectation {
     /// Logarithm of the mean magnitude.
     level: i16,

@@ -8,7 +8,7 @@ const LOG2: [u8; 256] = log2_table();
 
 /// Binary logarithm of a positive number, with 8 fractional bits.
 #[inline(always)]
-pub(crate) const fn log2(x: u64) -> i32 {
+pub(crate) fn log2(x: u64) -> i32 {
     let zeros = x.leading_zeros();
     let mantissa = (x << zeros) >> 55 & 255;
     ((63 - zeros as i32) << 8) + LOG2[mantissa as usize] as i32
@@ -17,7 +17,7 @@ pub(crate) const fn log2(x: u64) -> i32 {
 /// The place of the leading one, with the eight bits below it as the fraction: a logarithm that is straight between powers of two,
 /// and never off by more than 0.09.
 #[inline(always)]
-pub(crate) const fn log(x: u64) -> i32 {
+pub(crate) fn log(x: u64) -> i32 {
     let zeros = x.leading_zeros();
     ((63 - zeros as i32) << 8) + (x << zeros >> 55 & 255) as i32
 }
@@ -30,14 +30,8 @@ pub(crate) fn log_small(x: i32) -> i32 {
 }
 
 /// Undoes [`log`] of numbers below 2^46; what is negative becomes 1.
-pub(crate) const fn power(x: i32) -> u64 {
-    let x = if x < 0 {
-        0
-    } else if x < 46 * ONE {
-        x
-    } else {
-        46 * ONE - 1
-    };
+pub(crate) fn power(x: i32) -> u64 {
+    let x = x.clamp(0, 46 * ONE - 1);
     ((256 + (x & 255) as u64) << (x >> 8)) >> 8
 }
 

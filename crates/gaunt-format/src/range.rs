@@ -6,7 +6,7 @@
 use alloc::vec::Vec;
 
 /// Bits of a probability.
-pub(crate) const PROBABILITY_BITS: u32 = 16;
+const PROBABILITY_BITS: u32 = 16;
 /// Zero bytes that an encoder leaves out at the end, at most. (Any number would do but for the reader, who could not tell
 /// a stream that was cut.)
 const SPARED: usize = 4;

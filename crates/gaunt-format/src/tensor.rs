@@ -83,8 +83,7 @@ pub(crate) fn read(bytes: &[u8], shape: Vec<usize>) -> Result<Tensor, FormatErro
     if !scales.iter().all(|scale| scale.is_finite() && *scale > 0.0) {
         return Err(FormatError::invalid(PLACE, "a scale is not positive"));
     }
-    let codes = codes::read(&mut coder, &shape).filter(|_| coder.is_complete());
-    let codes = codes.ok_or(FormatError::Truncated { place: PLACE })?;
+    let codes = codes::read_last(&mut coder, &shape).ok_or(FormatError::Truncated { place: PLACE })?;
     Ok(Tensor::from_codes(shape, codes, scales)?)
 }
 
