@@ -472,7 +472,7 @@ pub struct BenchTrain {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PrecisionName {
-    /// bfloat16 where the kernels have native instructions for it, otherwise single
+    /// bfloat16 on processors with instructions for it, otherwise single
     Auto,
     /// Single precision throughout
     Fp32,
@@ -481,18 +481,20 @@ pub enum PrecisionName {
 }
 
 impl PrecisionName {
-    /// The precision that is meant here.
-    pub fn resolve(self) -> Precision {
+    /// The precision that is meant on a device.
+    pub fn resolve(self, device: DeviceName) -> Precision {
         match self {
-            Self::Auto => Precision::auto(),
+            Self::Auto if device == DeviceName::Cpu => Precision::auto(),
+            // Other devices would round and gain nothing.
+            Self::Auto => Precision::Fp32,
             Self::Fp32 => Precision::Fp32,
             Self::Bf16 => Precision::Bf16,
         }
     }
 
     /// The same without a choice left open, for a record of what was done.
-    pub fn resolved(self) -> Self {
-        match self.resolve() {
+    pub fn resolved(self, device: DeviceName) -> Self {
+        match self.resolve(device) {
             Precision::Fp32 => Self::Fp32,
             Precision::Bf16 => Self::Bf16,
         }

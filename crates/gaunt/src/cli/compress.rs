@@ -209,7 +209,7 @@ fn options(args: &Compress, loaded: &Loaded, normalization: &Normalization, trai
         epochs: args.epochs,
         effort: args.effort.into(),
         batch: args.batch as usize,
-        precision: args.run.precision.resolve(),
+        precision: args.run.precision.resolve(args.run.machine.device),
         seed: args.run.seed,
         normalization: normalization.clone(),
         augment: args.run.augment(&args.data.data, height.min(width)),
@@ -260,7 +260,7 @@ fn config(args: &Compress, loaded: &Loaded, options: &Options) -> Result<Config>
         method: args.method.to_string(),
         layers: args.layers.as_ref().map(fs::read_to_string).transpose()?.unwrap_or_default(),
         turns: args.run.turns,
-        precision: args.run.precision.resolved(),
+        precision: args.run.precision.resolved(args.run.machine.device),
         seed: args.run.seed,
     })
 }

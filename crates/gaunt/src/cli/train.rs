@@ -141,7 +141,7 @@ fn train_graph(
         cutout: args.cutout,
         turns: args.run.turns,
         validation: args.validation,
-        precision: args.run.precision.resolved(),
+        precision: args.run.precision.resolved(args.run.machine.device),
         seed: args.run.seed,
     };
     let run_dir = RunDir::create(&args.run, &args.out, &config)?;
@@ -166,7 +166,7 @@ fn train_graph(
         }),
     };
     let mut network = Network::new(graph, device)?;
-    network.set_precision(args.run.precision.resolve());
+    network.set_precision(args.run.precision.resolve(args.run.machine.device));
     let mut terminal = Terminal { bar: progress::spinner("training"), run_dir };
     let outcome = gaunt_train::train(&mut network, None, training, validation, &options, &mut terminal)?;
     terminal.bar.finish_and_clear();

@@ -87,7 +87,7 @@ fn measure(args: &BenchTrain, device: &Device) -> Result<Report> {
     let side = args.size as usize;
     let graph = zoo::build(args.arch, args.classes as usize, [CHANNELS, side, side], SEED)?;
     let network_of =
-        || -> Result<Network> { Ok(Network::new(&graph, device)?.with_precision(args.precision.resolve())) };
+        || -> Result<Network> { Ok(Network::new(&graph, device)?.with_precision(args.precision.resolve(args.machine.device))) };
     let network = network_of()?;
     let lengths: Vec<usize> =
         network.parameters().iter().map(|parameter| network.parameter(parameter.value).len()).collect();
@@ -103,7 +103,7 @@ fn measure(args: &BenchTrain, device: &Device) -> Result<Report> {
         parameters,
         mode,
         batch: args.batch,
-        precision: args.precision.resolved(),
+        precision: args.precision.resolved(args.machine.device),
         kernels: Isa::detect().to_string(),
         threads: rayon::current_num_threads(),
         steps: args.steps,
@@ -145,7 +145,7 @@ fn compressing_steps(args: &BenchTrain, graph: &Graph, device: &Device) -> Resul
         epochs: 1,
         effort: Effort::default(),
         batch: args.batch as usize,
-        precision: args.precision.resolve(),
+        precision: args.precision.resolve(args.machine.device),
         seed: SEED,
         normalization: normalization()?,
         augment: Augment { pad_crop: args.size as usize / 8, flip: true, ..Augment::NONE },
