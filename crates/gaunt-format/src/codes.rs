@@ -150,7 +150,7 @@ mod tests {
         assert_eq!(
             found,
             [(386, 749_780_294), (1576, 3_349_779_572), (4140, 3_496_302_001)],
-            "the format has changed: count `VERSION` up, and keep reading the old files"
+            "the format has changed: count `VERSION` up (docs/format.md says what becomes of older files)"
         );
     }
 

@@ -47,7 +47,10 @@ const GOLDEN: &[u8] = include_bytes!("data/tiny.gaunt");
 #[test]
 fn the_bytes_of_a_file_are_pinned() {
     let bytes = model().to_bytes().unwrap();
-    assert_eq!(bytes, GOLDEN, "the format has changed: count `VERSION` up, and keep reading the old files");
+    assert_eq!(
+        bytes, GOLDEN,
+        "the format has changed: count `VERSION` up (docs/format.md says what becomes of older files)"
+    );
 }
 
 #[test]

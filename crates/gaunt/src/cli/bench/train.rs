@@ -86,8 +86,9 @@ fn measure(args: &BenchTrain, device: &Device) -> Result<Report> {
     };
     let side = args.size as usize;
     let graph = zoo::build(args.arch, args.classes as usize, [CHANNELS, side, side], SEED)?;
-    let network_of =
-        || -> Result<Network> { Ok(Network::new(&graph, device)?.with_precision(args.precision.resolve(args.machine.device))) };
+    let network_of = || -> Result<Network> {
+        Ok(Network::new(&graph, device)?.with_precision(args.precision.resolve(args.machine.device)))
+    };
     let network = network_of()?;
     let lengths: Vec<usize> =
         network.parameters().iter().map(|parameter| network.parameter(parameter.value).len()).collect();
