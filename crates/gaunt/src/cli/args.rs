@@ -486,8 +486,7 @@ impl PrecisionName {
         match self {
             Self::Auto if device == DeviceName::Cpu => Precision::auto(),
             // Other devices would round and gain nothing.
-            Self::Auto => Precision::Fp32,
-            Self::Fp32 => Precision::Fp32,
+            Self::Auto | Self::Fp32 => Precision::Fp32,
             Self::Bf16 => Precision::Bf16,
         }
     }
