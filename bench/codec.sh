@@ -25,7 +25,7 @@ if [ -z "${PYTHON:-}" ]; then
   "$work/venv/bin/pip" install --quiet nncodec
   PYTHON=$work/venv/bin/python
 fi
-cargo build --release --quiet --package gaunt-format --example codes
+cargo build --release --quiet --package gaunt-format --features parallel --example codes
 codes=${CARGO_TARGET_DIR:-target}/release/examples/codes
 
 printf '%-28s %10s %10s %10s %7s %18s %19s %14s\n' codes weights gaunt NNCodec ratio 'encoding, M/s' 'decoding, M/s' 'by all cores'

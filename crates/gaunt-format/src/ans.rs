@@ -23,38 +23,46 @@ const REFILL: u32 = 1 << 16;
 /// Plain bits in one decision.
 const PLAIN_BITS: u32 = 8;
 
+/// Stands for a symbol of a distribution that is not known.
+pub(crate) const UNKNOWN: u8 = SYMBOLS as u8;
+
 /// Bits of a place that say nearly always which symbol's part holds it.
 const GUESS_BITS: u32 = 7;
 const GUESSES: usize = 1 << GUESS_BITS;
 /// Places with the same highest bits.
 const APART: usize = 1 << (CHANCE_BITS - GUESS_BITS);
 
-/// A distribution over symbols: where the part of each begins, and its length, which is at least one.
+/// Room for starts: a power of two beyond their number, so that masked places are inside.
+const STARTS: usize = 2 * SYMBOLS;
+
+/// A distribution over symbols: where the part of each begins, and at last where they end. A part has a length of at least one.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Parts {
-    starts: [u16; SYMBOLS],
-    lengths: [u16; SYMBOLS],
-    /// The first symbol whose part holds a place of these highest bits.
+    starts: [u16; STARTS],
+    /// The symbol after the first one whose part holds a place of these highest bits.
     guesses: [u8; GUESSES],
 }
 
 impl Parts {
-    /// Of no use yet.
-    pub(crate) const NONE: Self = Self { starts: [0; SYMBOLS], lengths: [0; SYMBOLS], guesses: [0; GUESSES] };
+    /// Of no use yet: all places are those of [`UNKNOWN`].
+    pub(crate) const NONE: Self = Self { starts: [WHOLE as u16; STARTS], guesses: [UNKNOWN + 1; GUESSES] };
+
+    fn are_known(&self) -> bool {
+        self.starts[0] == 0
+    }
 
     /// Where parts end; the last end is [`WHOLE`].
     pub(crate) fn set(&mut self, ends: &[u16; SYMBOLS]) {
-        let mut start = 0;
+        self.starts[0] = 0;
+        self.starts[1..=SYMBOLS].copy_from_slice(ends);
         let mut begun = [0; GUESSES];
-        for (symbol, &end) in ends.iter().enumerate() {
-            (self.starts[symbol], self.lengths[symbol]) = (start, end - start);
-            start = end;
+        for &end in ends {
             if let Some(begun) = begun.get_mut(usize::from(end).div_ceil(APART)) {
                 *begun += 1;
             }
         }
         // Sums up to each byte, of eight bytes at once by a multiplication.
-        let mut before = 0;
+        let mut before = 1;
         for (guesses, begun) in self.guesses.as_chunks_mut::<8>().0.iter_mut().zip(begun.as_chunks::<8>().0) {
             let sums = (u64::from_le_bytes(*begun) + before).wrapping_mul(0x0101_0101_0101_0101);
             *guesses = sums.to_le_bytes();
@@ -62,22 +70,28 @@ impl Parts {
         }
     }
 
-    pub(crate) fn length(&self, symbol: u8) -> u32 {
-        u32::from(self.lengths[usize::from(symbol) & (SYMBOLS - 1)])
+    /// Where the part of a symbol begins, and its length.
+    #[inline(always)]
+    fn part(&self, symbol: usize) -> (u32, u32) {
+        let symbol = symbol & (SYMBOLS - 1);
+        let (start, end) = (u32::from(self.starts[symbol]), u32::from(self.starts[symbol + 1]));
+        (start, end - start)
     }
 
-    /// The symbol whose part holds the place, with that part.
+    pub(crate) fn length(&self, symbol: u8) -> u32 {
+        self.part(usize::from(symbol)).1
+    }
+
+    /// The symbol whose part holds the place, where that begins and its length.
     #[inline(always)]
     fn at(&self, place: u32) -> (usize, u32, u32) {
-        let mut symbol = usize::from(self.guesses[(place >> (CHANCE_BITS - GUESS_BITS)) as usize & (GUESSES - 1)]);
-        loop {
-            symbol &= SYMBOLS - 1;
-            let (start, length) = (u32::from(self.starts[symbol]), u32::from(self.lengths[symbol]));
-            if place < start + length || symbol == SYMBOLS - 1 {
-                return (symbol, start, length);
-            }
-            symbol += 1;
+        let start_of = |symbol: usize| u32::from(self.starts[symbol & (STARTS - 1)]);
+        let mut next = usize::from(self.guesses[(place >> (CHANCE_BITS - GUESS_BITS)) as usize & (GUESSES - 1)]);
+        while place >= start_of(next) {
+            next += 1;
         }
+        let start = start_of(next - 1);
+        (next - 1, start, start_of(next) - start)
     }
 }
 
@@ -93,8 +107,9 @@ pub(crate) trait Coder {
     /// Codes the lowest `count` bits, 8 at most, of `value` without a model. Returns them.
     fn few_plain(&mut self, lane: usize, value: u32, count: u32) -> u32;
 
-    /// Codes one symbol for each lane, by the distribution that was picked for it.
-    fn symbols(&mut self, parts: &[Parts], picked: &[i16], symbols: &mut [u8]);
+    /// Codes a symbol in each of the first lanes, by the distribution that was picked for it; the others are zero. Returns the highest
+    /// one. If a distribution is not known, that is [`UNKNOWN`] and nothing is coded.
+    fn symbols(&mut self, parts: &[Parts], picked: &[i16], symbols: &mut Lanes<u8>) -> u8;
 
     /// Whether what is read cannot have been written.
     fn is_broken(&self) -> bool {
@@ -111,6 +126,15 @@ pub(crate) trait Coder {
         }
         read
     }
+}
+
+fn are_known(parts: &[Parts], picked: &[i16]) -> bool {
+    picked.iter().all(|&cell| parts[cell as usize].are_known())
+}
+
+#[inline(always)]
+fn highest(symbols: &Lanes<u8>) -> u8 {
+    symbols.iter().fold(0, |highest, &symbol| highest.max(symbol))
 }
 
 /// Whether a stream of so many numbers has two states.
@@ -190,11 +214,15 @@ impl Coder for Encoder {
     }
 
     #[inline(always)]
-    fn symbols(&mut self, parts: &[Parts], picked: &[i16], symbols: &mut [u8]) {
-        for (lane, (&cell, symbol)) in picked.iter().zip(symbols).enumerate() {
-            let (parts, symbol) = (&parts[cell as usize], usize::from(*symbol) & (SYMBOLS - 1));
-            self.note(lane, u32::from(parts.starts[symbol]), u32::from(parts.lengths[symbol]));
+    fn symbols(&mut self, parts: &[Parts], picked: &[i16], symbols: &mut Lanes<u8>) -> u8 {
+        if !are_known(parts, picked) {
+            return UNKNOWN;
         }
+        for (lane, (&cell, &symbol)) in picked.iter().zip(&*symbols).enumerate() {
+            let (start, length) = parts[cell as usize].part(usize::from(symbol));
+            self.note(lane, start, length);
+        }
+        highest(symbols)
     }
 }
 
@@ -210,7 +238,9 @@ impl Coder for Discard {
         value
     }
 
-    fn symbols(&mut self, _: &[Parts], _: &[i16], _: &mut [u8]) {}
+    fn symbols(&mut self, parts: &[Parts], picked: &[i16], symbols: &mut Lanes<u8>) -> u8 {
+        if are_known(parts, picked) { highest(symbols) } else { UNKNOWN }
+    }
 }
 
 /// Reads decisions.
@@ -235,6 +265,10 @@ impl<'a> Decoder<'a> {
         Self { states: [state(a), if two { state(b) } else { first }], two, bytes }
     }
 
+    pub(crate) fn bytes_left(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// Whether all was read that was written.
     pub(crate) fn is_complete(&self) -> bool {
         self.bytes.is_empty() && self.states == [first_state(self.two); 2]
@@ -253,37 +287,52 @@ impl<'a> Decoder<'a> {
         }
     }
 
-    /// The next words, as many as lanes can take, and how many of them there are.
-    #[inline(always)]
-    fn words(&self) -> (Lanes<u16>, usize) {
-        let mut words = [0; LANES];
-        let pairs = self.bytes.as_chunks::<2>().0;
-        if let Some(full) = pairs.first_chunk::<LANES>() {
-            return (full.map(u16::from_le_bytes), LANES);
+    /// Reads symbols where words may end.
+    #[cold]
+    #[inline(never)]
+    fn read_last_symbols(&mut self, parts: &[Parts], picked: &[i16], symbols: &mut Lanes<u8>) -> u8 {
+        if !are_known(parts, picked) {
+            return UNKNOWN;
         }
-        words.iter_mut().zip(pairs).for_each(|(word, pair)| *word = u16::from_le_bytes(*pair));
-        (words, pairs.len())
+        for (lane, (&cell, symbol)) in picked.iter().zip(&mut *symbols).enumerate() {
+            let place = self.states[state_of(self.two, lane)] & (WHOLE - 1);
+            let (found, start, length) = parts[cell as usize].at(place);
+            *symbol = found as u8;
+            self.take(lane, start, length);
+        }
+        highest(symbols)
     }
 
-    #[inline(always)]
-    fn read_symbols<const TWO: bool>(&mut self, parts: &[Parts], picked: &[i16], symbols: &mut [u8]) {
-        let (words, count) = self.words();
+    /// Reads symbols where there are words for all of them. Returns the states behind them and how many words they took.
+    #[inline(never)]
+    fn read_symbols<const TWO: bool>(
+        &self,
+        words: &Lanes<[u8; 2]>,
+        parts: &[Parts],
+        picked: &[i16],
+        symbols: &mut Lanes<u8>,
+    ) -> ([u32; 2], usize) {
         let mut used = 0;
-        // The state that is next, and the other one.
-        let [mut next, mut other] = self.states;
-        for (&cell, symbol) in picked.iter().zip(symbols.iter_mut()) {
-            let parts = &parts[cell as usize];
-            let place = next & (WHOLE - 1);
-            let (found, start, length) = parts.at(place);
-            *symbol = found as u8;
-            let taken = length * (next >> CHANCE_BITS) + place - start;
-            let refill = taken < REFILL && used < count;
-            let filled = if refill { taken << 16 | u32::from(words[used & (LANES - 1)]) } else { taken };
+        let [mut even, mut odd] = self.states;
+        let mut read = |state: &mut u32, cell: i16| {
+            let place = *state & (WHOLE - 1);
+            let (symbol, start, length) = parts[cell as usize].at(place);
+            // It wraps where a distribution is not known, and what comes out is not used.
+            let taken = (length * (*state >> CHANCE_BITS) + place).wrapping_sub(start);
+            let filled = taken << 16 | u32::from(u16::from_le_bytes(words[used & (LANES - 1)]));
+            let refill = taken < REFILL;
+            *state = core::hint::select_unpredictable(refill, filled, taken);
             used += usize::from(refill);
-            (next, other) = if TWO { (other, filled) } else { (filled, other) };
+            symbol as u8
+        };
+        let (pairs, last) = picked.as_chunks();
+        for (&[a, b], symbols) in pairs.iter().zip(symbols.as_chunks_mut().0) {
+            *symbols = [read(&mut even, a), read(if TWO { &mut odd } else { &mut even }, b)];
         }
-        self.states = if TWO && picked.len() % 2 == 1 { [other, next] } else { [next, other] };
-        self.bytes = &self.bytes[2 * used..];
+        if let [cell] = *last {
+            symbols[(picked.len() - 1) & (LANES - 1)] = read(&mut even, cell);
+        }
+        ([even, odd], used)
     }
 }
 
@@ -306,12 +355,21 @@ impl Coder for Decoder<'_> {
     }
 
     #[inline(always)]
-    fn symbols(&mut self, parts: &[Parts], picked: &[i16], symbols: &mut [u8]) {
-        if self.two {
-            self.read_symbols::<true>(parts, picked, symbols);
+    fn symbols(&mut self, parts: &[Parts], picked: &[i16], symbols: &mut Lanes<u8>) -> u8 {
+        let Some(words) = self.bytes.as_chunks().0.first_chunk() else {
+            return self.read_last_symbols(parts, picked, symbols);
+        };
+        let (states, used) = if self.two {
+            self.read_symbols::<true>(words, parts, picked, symbols)
         } else {
-            self.read_symbols::<false>(parts, picked, symbols);
+            self.read_symbols::<false>(words, parts, picked, symbols)
+        };
+        let highest = highest(symbols);
+        if highest < UNKNOWN {
+            self.states = states;
+            self.bytes = &self.bytes[2 * used..];
         }
+        highest
     }
 
     fn is_broken(&self) -> bool {
@@ -357,8 +415,13 @@ mod tests {
             }
             Decision::Symbols(lanes) => {
                 let picked: Vec<i16> = lanes.iter().map(|lane| lane.0).collect();
-                let mut symbols: Vec<u8> = lanes.iter().map(|lane| if known { lane.1 } else { 0 }).collect();
-                coder.symbols(&table, &picked, &mut symbols);
+                let mut symbols = [0; LANES];
+                if known {
+                    symbols.iter_mut().zip(lanes).for_each(|(symbol, lane)| *symbol = lane.1);
+                }
+                assert_eq!(coder.symbols(&[Parts::NONE], &[0; LANES][..lanes.len()], &mut symbols.clone()), UNKNOWN);
+                let highest = coder.symbols(&table, &picked, &mut symbols);
+                assert_eq!(Some(&highest), symbols.iter().max());
                 Decision::Symbols(picked.into_iter().zip(symbols).collect())
             }
         };
@@ -397,9 +460,10 @@ mod tests {
     fn symbols_are_found_by_their_place() {
         for likely in 0..SYMBOLS {
             let parts = parts(likely);
-            for (symbol, (&start, &length)) in parts.starts.iter().zip(&parts.lengths).enumerate() {
+            for symbol in 0..SYMBOLS {
+                let (start, length) = parts.part(symbol);
                 for place in [start, start + length - 1] {
-                    assert_eq!(parts.at(u32::from(place)), (symbol, u32::from(start), u32::from(length)));
+                    assert_eq!(parts.at(place), (symbol, start, length));
                 }
             }
         }

@@ -10,9 +10,10 @@
 //! of the project every detail.
 
 use alloc::{vec, vec::Vec};
+use core::{iter::Sum, ops::AddAssign};
 
 use crate::{
-    ans::{CHANCE_BITS, Coder, LANES, Lanes, SYMBOLS},
+    ans::{CHANCE_BITS, Coder, LANES, Lanes, UNKNOWN},
     context::{Contexts, Expectation, Kernels, LEVELS, MEAN_BITS, MEAN_ONE, Tap, each},
     fullness::{Fullness, PART},
     grid::{self, ESCAPE, ESCAPED, Magnitudes},
@@ -76,6 +77,10 @@ pub(crate) struct Kernel {
 #[derive(Clone, Debug, Default)]
 struct Room {
     codes: Vec<Lanes<i32>>,
+    /// Codes as far as 16 bits reach.
+    small: Vec<Lanes<i16>>,
+    /// Whether a code may have another magnitude than symbols have.
+    is_open: bool,
     cells: Vec<Lanes<i16>>,
     symbols: Vec<Lanes<u8>>,
     predictions: Vec<Lanes<i16>>,
@@ -186,6 +191,8 @@ impl CodeModel {
         let mut room = core::mem::take(&mut self.room);
         let taps = self.dims.taps;
         room.codes.resize(taps, [0; LANES]);
+        room.small.resize(taps, [0; LANES]);
+        room.is_open = false;
         room.cells.resize(taps, [0; LANES]);
         room.symbols.resize(taps, [0; LANES]);
         room.predictions.clear();
@@ -199,7 +206,7 @@ impl CodeModel {
                 codes.iter().zip(&mut room.codes).for_each(|(&code, codes)| codes[lane] = code);
             }
         }
-        let coded = self.code_taps(coder, columns.len(), kernels, &mut room);
+        let coded = self.code_taps(coder, columns.len(), &mut kernels, &mut room);
         if C::READS {
             for (lane, &column) in columns.iter().enumerate() {
                 let codes = &mut row[column * taps..][..taps];
@@ -217,81 +224,71 @@ impl CodeModel {
         &mut self,
         coder: &mut C,
         count: usize,
-        mut kernels: Kernels<LANES>,
+        kernels: &mut Kernels<LANES>,
         room: &mut Room,
     ) -> Option<()> {
         for tap in 0..self.dims.taps {
             let predictions = room.predictions.get(tap).unwrap_or(&[0; LANES]);
             let Contexts { cells, negate, shifts } = kernels.contexts(predictions, self.taps[tap]);
-            self.set_cells(&cells[..count]);
-            let codes = &mut room.codes[tap];
+            let (codes, small) = (&mut room.codes[tap], &mut room.small[tap]);
             let mut symbols = [0; LANES];
             if !C::READS {
                 symbols = each(|lane| symbol_of(turned(codes[lane], negate[lane]), shifts[lane]));
+                symbols[count..].fill(0);
             }
-            coder.symbols(self.cells.parts(), &cells[..count], &mut symbols[..count]);
-            let escaped = symbols.contains(&ESCAPE);
-            if escaped || shifts != [0; LANES] {
+            let mut highest = coder.symbols(self.cells.parts(), &cells[..count], &mut symbols);
+            if highest == UNKNOWN {
+                let prior = |cell| grid::prior(cell, self.plan.sparse, &self.magnitudes);
+                self.cells.begin(&cells[..count], prior);
+                highest = coder.symbols(self.cells.parts(), &cells[..count], &mut symbols);
+            }
+            if highest == ESCAPE || shifts != [0; LANES] {
                 self.rests.code(coder, &symbols[..count], &shifts, &negate, codes)?;
+                codes[count..].fill(0);
+                *small = each(|lane| saturated(codes[lane]));
+                room.is_open = true;
             } else {
-                *codes = each(|lane| turned(code_of(symbols[lane]), negate[lane]));
+                *small = each(|lane| (code_of(symbols[lane]) ^ negate[lane]) - negate[lane]);
+                *codes = each(|lane| i32::from(small[lane]));
             }
-            codes[count..].fill(0);
-            kernels.add(codes);
+            kernels.add(codes, small);
             if self.predictor.is_fitted() {
-                self.predictor.extend(&mut room.predictions, tap, codes);
+                self.predictor.extend(&mut room.predictions, tap, small);
             }
             (room.cells[tap], room.symbols[tap]) = (cells, symbols);
         }
         Some(())
     }
 
-    /// Gives cells that are used for the first time what they begin with.
-    #[inline(always)]
-    fn set_cells(&mut self, cells: &[i16]) {
-        for &cell in cells {
-            if !self.cells.is_set(cell) {
-                self.compute(cell);
-            }
-        }
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn compute(&mut self, cell: i16) {
-        let even = grid::is_even(cell % grid::TENDENCIES as i16);
-        self.cells.compute(cell, &grid::prior(cell, self.plan.sparse, &self.magnitudes), even);
-    }
-
     /// Takes a complete batch into all sums, cells and predictions.
     fn learn(&mut self, columns: &[usize], levels: &Lanes<i16>, room: &Room) {
-        let mut symbols_seen = [0; SYMBOLS];
         for (cells, symbols) in room.cells.iter().zip(&room.symbols) {
-            for (&cell, &symbol) in cells[..columns.len()].iter().zip(symbols) {
-                symbols_seen[usize::from(symbol) & (SYMBOLS - 1)] += 1;
-                if self.cells.learn(cell, symbol) {
-                    self.compute(cell);
-                }
-            }
+            let prior = |cell| grid::prior(cell, self.plan.sparse, &self.magnitudes);
+            self.cells.learn(&cells[..columns.len()], symbols, prior);
         }
-        self.magnitudes.learn(&symbols_seen);
-        let sums = self.add_to_taps(&room.codes);
+        self.magnitudes.learn(&room.symbols);
+        let sums = self.add_to_taps(room);
         for (&column, sum) in columns.iter().zip(sums) {
             self.in_row += u64::from(sum);
             self.in_columns[column] = self.in_columns[column].saturating_add(sum);
         }
-        self.predictor.learn(&room.codes, levels, columns.len());
+        self.predictor.learn(&room.small, levels, columns.len());
     }
 
     /// Adds kernels to the sums of the taps. Returns their own sums.
-    fn add_to_taps(&mut self, codes: &[Lanes<i32>]) -> Lanes<u32> {
-        let mut sums = [0; LANES];
-        for (codes, at_tap) in codes.iter().zip(&mut self.at_taps) {
-            let sizes: Lanes<u32> = codes.map(magnitude);
-            sums = each(|lane| sums[lane] + sizes[lane]);
-            *at_tap += u64::from(sizes.iter().sum::<u32>());
+    fn add_to_taps(&mut self, room: &Room) -> Lanes<u32> {
+        if room.is_open {
+            let mut sums = [0; LANES];
+            for (codes, at_tap) in room.codes.iter().zip(&mut self.at_taps) {
+                *at_tap += u64::from(add_lanes(&mut sums, &each(|lane| magnitude(codes[lane]))));
+            }
+            return sums;
         }
-        sums
+        let mut sums = [0; LANES];
+        for (small, at_tap) in room.small.iter().zip(&mut self.at_taps) {
+            *at_tap += u64::from(add_lanes(&mut sums, &each(|lane| small[lane].unsigned_abs())));
+        }
+        sums.map(u32::from)
     }
 
     /// How large codes of the row are from a column on, over the layer, as a logarithm.
@@ -337,13 +334,14 @@ impl CodeModel {
             return self.cells.parts()[cell as usize].length(symbol);
         }
         let prior = grid::prior(cell, self.plan.sparse, &self.magnitudes);
-        (prior[usize::from(symbol)] >> (WEIGHT_BITS - CHANCE_BITS)).max(1)
+        (prior.weights[usize::from(symbol)] >> (WEIGHT_BITS - CHANCE_BITS)).max(1)
     }
 
     /// Takes one more code into what is known of the kernel.
     pub(crate) fn extend(&self, kernel: &mut Kernel, code: i32) {
-        kernel.known.add(&[code]);
-        self.predictor.extend(&mut kernel.predictions, kernel.tap, &[code]);
+        let small = [saturated(code)];
+        kernel.known.add(&[code], &small);
+        self.predictor.extend(&mut kernel.predictions, kernel.tap, &small);
         kernel.tap += 1;
     }
 
@@ -370,6 +368,20 @@ impl CodeModel {
         self.row += 1;
         self.begin_row();
     }
+}
+
+/// Adds numbers to sums, lane by lane. Returns the sum of all of them. It is a function of its own so that no loop around it is vectorised in place
+/// of the lanes.
+#[inline(never)]
+fn add_lanes<T: Copy + AddAssign + Sum>(sums: &mut Lanes<T>, numbers: &Lanes<T>) -> T {
+    sums.iter_mut().zip(numbers).for_each(|(sum, &number)| *sum += number);
+    numbers.iter().copied().sum()
+}
+
+/// As much of a code as 16 bits hold.
+#[inline(always)]
+fn saturated(code: i32) -> i16 {
+    code.clamp(i32::from(i16::MIN), i32::from(i16::MAX)) as i16
 }
 
 /// What a code adds to sums.

@@ -8,6 +8,7 @@ use crate::{
     code_model::{CodeModel, Dims},
     limits,
     plan::Plan,
+    side_by_side,
 };
 
 /// Writes all codes of a tensor.
@@ -27,8 +28,11 @@ pub(crate) fn write(coder: &mut Encoder, codes: &[i32], shape: &[usize]) {
     }
 }
 
+/// Codes that room is made for at once, for each byte that is left.
+const CODES_PER_BYTE: usize = 32;
+
 /// Reads the codes of a tensor, as long as there are bytes and the codes fit `i32`. The shape must have been checked:
-/// its product is what is read, and memory follows what was read but for one row.
+/// its product is what is read, and memory follows the bytes and what was read, but for one row.
 pub(crate) fn read(coder: &mut Decoder, shape: &[usize]) -> Option<Vec<i32>> {
     let mut codes = Vec::new();
     if shape.contains(&0) {
@@ -36,6 +40,7 @@ pub(crate) fn read(coder: &mut Decoder, shape: &[usize]) -> Option<Vec<i32>> {
     }
     let dims = Dims::new(shape);
     let mut model = CodeModel::new(dims, Plan::UNKNOWN.code(coder));
+    codes.reserve(shape.iter().product::<usize>().min(CODES_PER_BYTE * coder.bytes_left()));
     for row in 0..dims.rows {
         codes.resize((row + 1) * dims.row(), 0);
         model.code_row(coder, &mut codes[row * dims.row()..])?;
@@ -69,6 +74,11 @@ pub fn decode_codes(bytes: &[u8], shape: &[usize]) -> Result<Vec<i32>, FormatErr
     let elements = limits::elements(shape)?;
     limits::check("elements", elements, Limits::default().elements)?;
     read_last(&mut Decoder::new(bytes, elements), shape).ok_or(FormatError::Truncated { place: "the codes" })
+}
+
+/// The codes of several tensors, each as from [`decode_codes`]; with the feature `parallel` side by side.
+pub fn decode_all_codes(tensors: Vec<(&[u8], &[usize])>) -> Vec<Result<Vec<i32>, FormatError>> {
+    side_by_side::each(tensors, |(bytes, _)| bytes.len(), |(bytes, shape)| decode_codes(bytes, shape))
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use gaunt_graph::{Graph, ValueId};
 use crate::{
     FormatError, Metadata, description,
     limits::{self, Limits, check},
-    tensor, text,
+    side_by_side, tensor, text,
     wire::{Reader, Writer},
 };
 
@@ -70,7 +70,7 @@ impl Model {
     fn assemble(&self) -> Result<Vec<u8>, FormatError> {
         let (graph, parameters) = description::write(&self.graph)?;
         let tensors = parameters.iter().filter_map(|id| self.graph.value(*id).tensor.as_ref()).collect();
-        let tensors = each(tensors, tensor::write);
+        let tensors = side_by_side::each(tensors, |tensor| tensor.shape().iter().product(), tensor::write);
         if tensors.len() != parameters.len() {
             return Err(FormatError::invalid("the graph", "a value is read that nobody makes"));
         }
@@ -122,7 +122,7 @@ impl Model {
             check("elements", elements, most)?;
             tensors.push((data, shape));
         }
-        let tensors = each(tensors, |(data, shape)| tensor::read(data, shape));
+        let tensors = side_by_side::each(tensors, |(data, _)| data.len(), |(data, shape)| tensor::read(data, shape));
         for (&id, tensor) in file.parameters.iter().zip(tensors) {
             graph.values[id.index()].tensor = Some(tensor?);
         }
@@ -212,19 +212,6 @@ impl<'a> File<'a> {
             metadata_bytes: metadata_packed,
         })
     }
-}
-
-/// What becomes of each of the tensors, which do not depend on one another.
-#[cfg(feature = "parallel")]
-fn each<T: Send, R: Send>(tensors: Vec<T>, code: impl Fn(T) -> R + Sync + Send) -> Vec<R> {
-    use rayon::prelude::*;
-    tensors.into_par_iter().map(code).collect()
-}
-
-/// What becomes of each of the tensors.
-#[cfg(not(feature = "parallel"))]
-fn each<T, R>(tensors: Vec<T>, code: impl Fn(T) -> R) -> Vec<R> {
-    tensors.into_iter().map(code).collect()
 }
 
 /// Appends the checksum of what was written from `start` on.

@@ -14,7 +14,7 @@ pub(crate) const LEVELS: i32 = 30 * ONE;
 /// The mean of a kernel starts as if this many codes had been as expected.
 const PRIOR: i32 = 3;
 /// Sums of a kernel are at most this, and so is what a code adds.
-const MAX_SUM: u32 = (1 << 13) - 1;
+const MAX_SUM: i16 = (1 << 13) - 1;
 /// Means of a kernel are at most this.
 const MAX_MEAN: u64 = 1 << 20;
 /// Kernels whose codes are expected to be larger count them without their lowest bits.
@@ -75,7 +75,7 @@ pub(crate) struct Kernels<const N: usize> {
     coarse: [i16; N],
     priors: [i32; N],
     /// Of the magnitudes so far.
-    sums: [i32; N],
+    sums: [i16; N],
 }
 
 impl<const N: usize> Kernels<N> {
@@ -90,7 +90,8 @@ impl<const N: usize> Kernels<N> {
     /// all of them are vectorised.
     #[inline(always)]
     pub(crate) fn contexts(&self, predictions: &[i16; N], tap: Tap) -> Contexts<N> {
-        let so_far: [i16; N] = each(|lane| log_small((self.sums[lane] << MEAN_BITS) + self.priors[lane]) as i16);
+        let so_far: [i16; N] =
+            each(|lane| log_small((i32::from(self.sums[lane]) << MEAN_BITS) + self.priors[lane]) as i16);
         let sizes: [i16; N] = each(|lane| (log_small(i32::from(predictions[lane]).abs() | 1) >> 8) as i16);
         let empty: [i16; N] = each(|lane| -i16::from(self.sums[lane] == 0));
         let negative: [i16; N] = each(|lane| predictions[lane] >> 15);
@@ -106,20 +107,24 @@ impl<const N: usize> Kernels<N> {
         Contexts { cells, negate, shifts }
     }
 
-    /// Takes one more code of each kernel into its sum.
+    /// Takes one more code of each kernel into its sum; `small` is as much of it as 16 bits hold.
     #[inline(always)]
-    pub(crate) fn add(&mut self, codes: &[i32; N]) {
-        let sizes: [u32; N] = if self.coarse == [0; N] {
-            codes.map(i32::unsigned_abs)
+    pub(crate) fn add(&mut self, codes: &[i32; N], small: &[i16; N]) {
+        let sizes: [i16; N] = if self.coarse == [0; N] {
+            each(|lane| small[lane].saturating_abs().min(MAX_SUM))
         } else {
-            each(|lane| codes[lane].unsigned_abs() >> self.coarse[lane])
+            each(|lane| (codes[lane].unsigned_abs() >> self.coarse[lane]).min(MAX_SUM as u32) as i16)
         };
-        self.sums = each(|lane| (self.sums[lane] + sizes[lane].min(MAX_SUM) as i32).min(MAX_SUM as i32));
+        self.sums = each(|lane| (self.sums[lane] + sizes[lane]).min(MAX_SUM));
     }
 }
 
-/// A number for each lane.
+/// A number for each lane. Unlike with [`core::array::from_fn`], nothing of it is left as a call.
 #[inline(always)]
-pub(crate) fn each<T, const N: usize>(number: impl FnMut(usize) -> T) -> [T; N] {
-    core::array::from_fn(number)
+pub(crate) fn each<T: Copy + Default, const N: usize>(mut number: impl FnMut(usize) -> T) -> [T; N] {
+    let mut numbers = [T::default(); N];
+    for (lane, entry) in numbers.iter_mut().enumerate() {
+        *entry = number(lane);
+    }
+    numbers
 }

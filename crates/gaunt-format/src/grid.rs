@@ -3,10 +3,11 @@
 use alloc::vec::Vec;
 
 use crate::{
-    ans::SYMBOLS,
+    ans::{LANES, Lanes, SYMBOLS},
+    context::each,
     logarithm::{ONE, power},
     mix::Counter,
-    symbols::WEIGHT_BITS,
+    symbols::{Prior, WEIGHT_BITS},
 };
 
 /// Levels below and above what the grid tells apart.
@@ -112,11 +113,15 @@ impl Magnitudes {
     pub(crate) const NEW: Self = Self { at_least: [0; ESCAPED as usize], exceed: [Self::FIRST; ESCAPED as usize - 1] };
 
     /// Counts the magnitudes of symbols, which are the highest bits of their codes.
-    pub(crate) fn learn(&mut self, symbols: &[u64; SYMBOLS]) {
-        let mut sum = 0;
-        for (magnitude, at_least) in self.at_least.iter_mut().enumerate().rev() {
-            sum += symbols[2 * magnitude + 1] + symbols.get(2 * magnitude + 2).copied().unwrap_or(0);
-            *at_least += sum;
+    pub(crate) fn learn(&mut self, symbols: &[Lanes<u8>]) {
+        let mut counts = [[0; LANES]; ESCAPED as usize];
+        for symbols in symbols {
+            for (magnitude, counts) in counts.iter_mut().enumerate() {
+                *counts = each(|lane| counts[lane] + u8::from(symbols[lane] > 2 * magnitude as u8));
+            }
+        }
+        for (at_least, counts) in self.at_least.iter_mut().zip(counts) {
+            *at_least += counts.iter().map(|&count| u64::from(count)).sum::<u64>();
         }
         for (exceed, pair) in self.exceed.iter_mut().zip(self.at_least.windows(2)) {
             *exceed = ((pair[1] << 16) + Self::PRIOR * Self::FIRST) / (pair[0] + Self::PRIOR);
@@ -124,8 +129,8 @@ impl Magnitudes {
     }
 }
 
-/// What a cell expects before it has seen any symbol, in weights that add up to `2^24`.
-pub(crate) fn prior(cell: i16, sparse: bool, magnitudes: &Magnitudes) -> [u32; SYMBOLS] {
+/// What a cell expects before it has seen any symbol.
+pub(crate) fn prior(cell: i16, sparse: bool, magnitudes: &Magnitudes) -> Prior {
     let (step, tendency) = (cell as usize / TENDENCIES, cell as usize % TENDENCIES);
     let mean = power(middle(step) + 16 * ONE);
     let exceed = magnitudes.exceed.map(|exceed| exceed.max(LAPLACE[step]).clamp(1311, 58_982));
@@ -152,7 +157,7 @@ pub(crate) fn prior(cell: i16, sparse: bool, magnitudes: &Magnitudes) -> [u32; S
         rest = beyond;
     }
     weights[usize::from(ESCAPE)] = rest as u32;
-    weights
+    Prior { weights, even: is_even(tendency as i16) }
 }
 
 /// Share, of 65536, of magnitudes that exceed one, in the middle of each step, of a rounded Laplace density.
@@ -175,9 +180,9 @@ mod tests {
         for round in 0..5 {
             for (cell, sparse) in (0..CELLS as i16).flat_map(|cell| [(cell, false), (cell, true)]) {
                 let prior = prior(cell, sparse, &magnitudes);
-                assert_eq!(prior.iter().sum::<u32>(), 1 << WEIGHT_BITS, "cell {cell}");
+                assert_eq!(prior.weights.iter().sum::<u32>(), 1 << WEIGHT_BITS, "cell {cell}");
             }
-            magnitudes.learn(&core::array::from_fn(|symbol| (symbol as u64 * 7 + round) % 13 * 100_000));
+            magnitudes.learn(&[core::array::from_fn(|lane| (lane * 7 + round) as u8 % 16); 60]);
         }
     }
 

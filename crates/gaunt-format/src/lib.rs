@@ -34,7 +34,7 @@
 #![forbid(unsafe_code)]
 
 extern crate alloc;
-#[cfg(test)]
+#[cfg(any(test, feature = "parallel"))]
 extern crate std;
 
 mod ans;
@@ -57,13 +57,14 @@ mod operators;
 mod plan;
 mod range;
 mod rests;
+mod side_by_side;
 mod symbols;
 mod taps;
 mod tensor;
 mod text;
 mod wire;
 
-pub use codes::{decode_codes, encode_codes};
+pub use codes::{decode_all_codes, decode_codes, encode_codes};
 pub use container::{Layout, Model, VERSION};
 pub use cost::CostModel;
 pub use error::FormatError;

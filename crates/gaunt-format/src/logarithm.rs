@@ -35,6 +35,12 @@ pub(crate) fn power(x: i32) -> u64 {
     ((256 + (x & 255) as u64) << (x >> 8)) >> 8
 }
 
+/// [`power`] of a number from 0 to below 24 times [`ONE`], for loops that are to be vectorised.
+#[inline(always)]
+pub(crate) fn power_small(x: i32) -> i32 {
+    f32::from_bits(((x + 127 * ONE) as u32) << 15) as i32
+}
+
 /// One bit of the logarithm per squaring; nine of them, rounded to eight.
 const fn log2_table() -> [u8; 256] {
     let mut table = [0; 256];
@@ -83,6 +89,9 @@ mod tests {
     fn small_numbers_have_the_same_logarithm_as_floats() {
         for x in (1..1 << 24).step_by(997).chain([1, 2, 3, (1 << 24) - 1]) {
             assert_eq!(log_small(x), log(x as u64), "{x}");
+        }
+        for x in 0..24 * ONE {
+            assert_eq!(power_small(x) as u64, power(x), "{x}");
         }
     }
 }

@@ -22,9 +22,9 @@ pub(crate) fn symbol_of(code: i32, shift: i16) -> u8 {
 
 /// The code of a symbol that leaves nothing open.
 #[inline(always)]
-pub(crate) fn code_of(symbol: u8) -> i32 {
-    let magnitude = i32::from(symbol + 1) >> 1;
-    let sign = i32::from(symbol & 1) - 1;
+pub(crate) fn code_of(symbol: u8) -> i16 {
+    let magnitude = i16::from(symbol + 1) >> 1;
+    let sign = i16::from(symbol & 1) - 1;
     (magnitude ^ sign) - sign
 }
 
@@ -113,7 +113,7 @@ mod tests {
     #[test]
     fn symbols_tell_magnitude_and_sign() {
         for code in -7..=7 {
-            assert_eq!(code_of(symbol_of(code, 0)), code);
+            assert_eq!(i32::from(code_of(symbol_of(code, 0))), code);
         }
         for (code, shift, symbol) in
             [(8, 0, 15), (-8, 0, 15), (9, 1, 7), (-9, 1, 8), (1, 1, 0), (-1, 1, 0), (i32::MIN, 24, 15)]

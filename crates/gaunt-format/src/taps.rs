@@ -8,7 +8,8 @@ use alloc::{vec, vec::Vec};
 
 use crate::{
     ans::{LANES, Lanes},
-    logarithm::{ONE, power},
+    context::each,
+    logarithm::{ONE, power_small},
 };
 
 /// Kernels of more taps are not predicted.
@@ -22,9 +23,9 @@ const PRIOR: i64 = 28;
 /// Kernels that are learnt from; further ones would change little.
 const MAX_KERNELS: u32 = 4096;
 /// Largest size that is summed: what of [`MAX_KERNELS`] and a batch must fit 32 bits.
-const MAX_SIZE: i32 = 511;
+const MAX_SIZE: i16 = 511;
 /// Codes and factors count at most this much, so that their products fit 16 bits.
-const MAX_CODE: i32 = 127;
+const MAX_CODE: i16 = 127;
 const MAX_FACTOR: i64 = 2 << FACTOR_BITS;
 /// Fractional bits of what codes are scaled with.
 const SCALE_BITS: i32 = 8;
@@ -66,9 +67,9 @@ impl TapPredictor {
 
     /// Takes the codes at `tap` of several kernels into the predictions of the taps behind it.
     #[inline(always)]
-    pub(crate) fn extend<const N: usize>(&self, predictions: &mut [[i16; N]], tap: usize, codes: &[i32; N]) {
+    pub(crate) fn extend<const N: usize>(&self, predictions: &mut [[i16; N]], tap: usize, codes: &[i16; N]) {
         let Some(factors) = self.factors.get(tap) else { return };
-        let codes: [i16; N] = codes.map(|code| code.clamp(-MAX_CODE, MAX_CODE) as i16);
+        let codes: [i16; N] = each(|lane| codes[lane].clamp(-MAX_CODE, MAX_CODE));
         let behind = predictions.iter_mut().zip(&factors[..self.taps]).skip(tap + 1);
         for (predictions, &factor) in behind {
             for lane in 0..N {
@@ -78,18 +79,13 @@ impl TapPredictor {
     }
 
     /// Learns from `count` kernels, tap by tap, whose codes were expected to be of sizes `2^(level / 256)`. Lanes beyond are zero.
-    pub(crate) fn learn(&mut self, codes: &[Lanes<i32>], levels: &Lanes<i16>, count: usize) {
+    pub(crate) fn learn(&mut self, codes: &[Lanes<i16>], levels: &Lanes<i16>, count: usize) {
         if self.taps == 0 || self.kernels >= MAX_KERNELS {
             return;
         }
         self.kernels += count as u32;
-        let scales = levels.map(|level| power((UNIT_BITS + SCALE_BITS) * ONE - i32::from(level).max(-4 * ONE)) as i32);
-        for (sizes, codes) in self.sizes.iter_mut().zip(codes) {
-            for ((size, &code), &scale) in sizes.iter_mut().zip(codes).zip(&scales) {
-                let scaled = (code.clamp(-MAX_CODE, MAX_CODE) * scale) >> SCALE_BITS;
-                *size = scaled.clamp(-MAX_SIZE, MAX_SIZE) as i16;
-            }
-        }
+        let scales = Scales::of(levels);
+        self.sizes.iter_mut().zip(codes).for_each(|(sizes, codes)| *sizes = scales.sizes(codes));
         for (tap, (moments, sizes)) in self.moments.iter_mut().zip(&self.sizes).enumerate() {
             for (moment, others) in moments[..=tap].iter_mut().zip(&self.sizes) {
                 *moment += product_sum(sizes, others);
@@ -132,8 +128,8 @@ impl TapPredictor {
                 if column == row {
                     pivots[row] = (rest + (PRIOR << (2 * UNIT_BITS))).max(1);
                 } else {
-                    let quotient = (i128::from(rest) << FIT_BITS) / i128::from(pivots[column]);
-                    lower[row * taps + column] = quotient.clamp(-(64 << FIT_BITS), 64 << FIT_BITS) as i64;
+                    lower[row * taps + column] =
+                        quotient(rest, pivots[column]).clamp(-(64 << FIT_BITS), 64 << FIT_BITS);
                 }
             }
         }
@@ -141,8 +137,40 @@ impl TapPredictor {
     }
 }
 
-/// The sum of the products of the lanes.
-#[inline(always)]
+/// What codes are multiplied by, so that what is as large as expected becomes one.
+struct Scales {
+    /// With [`SCALE_BITS`] fractional bits, but for what of it 15 bits cannot hold.
+    factors: Lanes<i16>,
+    /// That: 1, 2 or 4.
+    multiples: Lanes<i16>,
+}
+
+impl Scales {
+    fn of(levels: &Lanes<i16>) -> Self {
+        // At most 16 times one, of which a factor holds less than 15.
+        let scales = levels.map(|level| ((UNIT_BITS + SCALE_BITS) * ONE) as i16 - level.max(-4 * ONE as i16));
+        let excess = scales.map(|scale| (scale - 14 * ONE as i16).max(0) >> 8);
+        Self {
+            factors: each(|lane| power_small(i32::from((scales[lane] - (excess[lane] << 8)).max(0))) as i16),
+            multiples: excess.map(|excess| 1 + excess + (excess >> 1)),
+        }
+    }
+
+    /// The codes in units of what is expected, with [`UNIT_BITS`] fractional bits. The higher half of a product of 16 bits is what processors find at once;
+    /// this is a function of its own so that the loop around it is not vectorised in place of the lanes.
+    #[inline(never)]
+    fn sizes(&self, codes: &Lanes<i16>) -> Lanes<i16> {
+        let limited = |number: i16, limit: i16| number.clamp(-limit, limit);
+        each(|lane| {
+            let code = limited(limited(codes[lane], MAX_CODE) * self.multiples[lane], MAX_CODE);
+            let product = i32::from(code << (16 - SCALE_BITS)) * i32::from(self.factors[lane]);
+            limited((product >> 16) as i16, MAX_SIZE)
+        })
+    }
+}
+
+/// The sum of the products of the lanes. It is a function of its own so that the loop around it is not vectorised in place of the lanes.
+#[inline(never)]
 fn product_sum(a: &Lanes<i16>, b: &Lanes<i16>) -> i32 {
     let mut sum = 0;
     for lane in 0..LANES {
@@ -156,12 +184,20 @@ fn product(a: i64, b: i64) -> i64 {
     ((i128::from(a) * i128::from(b)) >> FIT_BITS) as i64
 }
 
+/// With [`FIT_BITS`] fractional bits, as far as 64 bits reach; the divisor is positive. Division of 128 bits is slow, and hardly ever needed.
+fn quotient(a: i64, b: i64) -> i64 {
+    match a.checked_mul(1 << FIT_BITS) {
+        Some(a) => a / b,
+        None => ((i128::from(a) << FIT_BITS) / i128::from(b)).clamp(i64::MIN.into(), i64::MAX.into()) as i64,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn learn(predictor: &mut TapPredictor, codes: &[i32], level: i16) {
-        let lanes: Vec<Lanes<i32>> =
+    fn learn(predictor: &mut TapPredictor, codes: &[i16], level: i16) {
+        let lanes: Vec<Lanes<i16>> =
             codes.iter().map(|&code| core::array::from_fn(|lane| if lane == 0 { code } else { 0 })).collect();
         predictor.learn(&lanes, &[level; LANES], 1);
     }
@@ -169,7 +205,7 @@ mod tests {
     #[test]
     fn a_tap_that_follows_another_is_predicted() {
         let mut predictor = TapPredictor::new(4);
-        for i in 0..400i32 {
+        for i in 0..400i16 {
             let (first, free) = (i * 7 % 11 - 5, i * 5 % 7 - 3);
             learn(&mut predictor, &[first, free, -first, first / 2], 0);
         }
@@ -187,7 +223,7 @@ mod tests {
     fn extremes_do_no_harm() {
         for taps in [0, 1, 2, 25, 26, 1000] {
             let mut predictor = TapPredictor::new(taps);
-            let codes: Vec<i32> = (0..taps).map(|tap| if tap % 2 == 0 { i32::MIN } else { i32::MAX }).collect();
+            let codes: Vec<i16> = (0..taps).map(|tap| if tap % 2 == 0 { i16::MIN } else { i16::MAX }).collect();
             (0..9000).for_each(|round| learn(&mut predictor, &codes, (round - 4500) * 2));
             let mut predictions = vec![[0]; taps];
             codes.iter().enumerate().for_each(|(tap, &code)| predictor.extend(&mut predictions, tap, &[code]));
@@ -196,12 +232,12 @@ mod tests {
 
     #[test]
     fn many_kernels_teach_what_single_ones_do() {
-        let kernel = |i: i32| [i % 5 - 2, i % 7 - 3, i % 5 - 2];
+        let kernel = |i: i16| [i % 5 - 2, i % 7 - 3, i % 5 - 2];
         let [mut one, mut many] = [TapPredictor::new(3), TapPredictor::new(3)];
         for i in (0..64).step_by(16) {
-            let kernels: Vec<[i32; 3]> = (i..i + 16).map(kernel).collect();
+            let kernels: Vec<[i16; 3]> = (i..i + 16).map(kernel).collect();
             kernels.iter().for_each(|codes| learn(&mut one, codes, 100));
-            let lanes: [Lanes<i32>; 3] = core::array::from_fn(|tap| core::array::from_fn(|lane| kernels[lane][tap]));
+            let lanes: [Lanes<i16>; 3] = core::array::from_fn(|tap| core::array::from_fn(|lane| kernels[lane][tap]));
             many.learn(&lanes, &[100; LANES], LANES);
         }
         assert_eq!(one.moments, many.moments);

@@ -78,7 +78,8 @@ fn zeros(inputs: usize, outputs: usize) -> Model {
 #[test]
 fn the_allocator_counts() {
     let _alone = alone();
-    let (_, memory) = modestly("a vector", || vec![1u8; 1 << 20]);
+    // The thread that runs the tests may free a little meanwhile, so that not all of it is seen.
+    let (_, memory) = modestly("a vector", || vec![1u8; 2 << 20]);
     assert!(memory >= 1 << 20, "only {memory} bytes");
 }
 
