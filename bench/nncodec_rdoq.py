@@ -1,19 +1,22 @@
 """What NNCodec (ISO/IEC 15938-17) makes of a trained network with its own rate-distortion optimised quantisation.
 
-usage: nncodec_rdoq.py NETWORK.safetensors OUT_DIR [--qp A,B,...] [--scale A,B,...]
+usage: nncodec_rdoq.py NETWORK.safetensors OUT_DIR [--qp=A,B,...] [--scale=A,B,...]
 
 The network is a PyTorch state dict of a ResNet whose batch norm follows the convolution of the same number (`bn1` after `conv1`). Batch norm is
-folded into the convolutions first, so that NNCodec need not code its statistics. For each quantisation parameter, with and without
-dependent quantisation, and each scale of the Lagrangian, one bitstream is written; it is decoded again, and the decoded weights are written as
-a state dict with a batch norm that does nothing, for `gaunt eval`. Prints one JSON object a line.
+folded into the convolutions first, so that NNCodec need not code its statistics. For each quantisation parameter, each way to steps from it,
+with and without dependent quantisation, and each scale of the Lagrangian, one bitstream is written; it is decoded again, and the decoded weights
+are written as a state dict with a batch norm that does nothing, for `gaunt eval`. Prints one JSON object a line.
+
+Ways to steps: `one` for all tensors, NNCodec's default; `optimised`, its `opt_qp`; `deviation`, steps in proportion to each tensor's deviation.
 
 Needs `pip install nncodec` (2.x; builds from source).
 """
+import argparse
 import contextlib
 import io
+import itertools
 import json
 import struct
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -71,28 +74,40 @@ def unfold(folded):
     return state
 
 
-def numbers(flag, default):
-    if flag in sys.argv:
-        return [float(part) for part in sys.argv[sys.argv.index(flag) + 1].split(",")]
-    return default
+def by_deviation(folded, qp):
+    """A parameter for each tensor of weights: steps double with every 4, and `qp` is that of a tensor with the geometric mean of deviations."""
+    logs = {name: np.log2(tensor.std()) for name, tensor in folded.items() if tensor.ndim > 1}
+    mean = np.mean(list(logs.values()))
+    return {name: int(np.round(qp + 4 * (log - mean))) for name, log in logs.items()}
+
+
+def arguments():
+    numbers = lambda kind: lambda text: [kind(part) for part in text.split(",")]
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("network")
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--qp", type=numbers(int), default=[-28, -26, -24, -22, -20])
+    parser.add_argument("--scale", type=numbers(float), default=[0, 0.2])
+    return parser.parse_args()
 
 
 def main():
-    network, out = sys.argv[1], Path(sys.argv[2])
+    args = arguments()
+    out = args.out
     out.mkdir(parents=True, exist_ok=True)
-    folded = {name: np.float32(tensor) for name, tensor in fold(read(network)).items()}
-    for qp in numbers("--qp", [-22, -20, -18, -16, -14]):
-        for dependent in [True, False]:
-            for scale in numbers("--scale", [0, 1, 4]):
-                stream = out / "stream.nnc"
-                settings = dict(qp=int(qp), nonweight_qp=BIAS_QP, use_dq=dependent, lambda_scale=scale, row_skipping=True)
-                with contextlib.redirect_stdout(io.StringIO()):
-                    nnc.compress(folded, bitstream_path=str(stream), **settings)
-                    decoded = nnc.decompress(str(stream))
-                target = out / f"qp{int(qp)}-{'dq' if dependent else 'uniform'}-{scale:g}.safetensors"
-                write(target, unfold({name: np.float32(decoded[name]) for name in folded}))
-                point = dict(qp=qp, dependent=dependent, scale=scale, bytes=stream.stat().st_size, network=str(target))
-                print(json.dumps(point), flush=True)
+    folded = {name: np.float32(tensor) for name, tensor in fold(read(args.network)).items()}
+    for qp in args.qp:
+        ways = {"one": {}, "optimised": dict(opt_qp=True), "deviation": dict(qp_per_tensor=by_deviation(folded, qp))}
+        for steps, dependent, scale in itertools.product(ways, [True, False], args.scale):
+            stream = out / "stream.nnc"
+            settings = dict(qp=qp, nonweight_qp=BIAS_QP, use_dq=dependent, lambda_scale=scale, row_skipping=True) | ways[steps]
+            with contextlib.redirect_stdout(io.StringIO()):
+                nnc.compress(folded, bitstream_path=str(stream), **settings)
+                decoded = nnc.decompress(str(stream))
+            target = out / f"qp{qp}-{steps}-{'dq' if dependent else 'uniform'}-{scale:g}.safetensors"
+            write(target, unfold({name: np.float32(decoded[name]) for name in folded}))
+            point = dict(qp=qp, steps=steps, dependent=dependent, scale=scale, bytes=stream.stat().st_size, network=str(target))
+            print(json.dumps(point), flush=True)
 
 
 main()

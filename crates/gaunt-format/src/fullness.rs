@@ -4,9 +4,9 @@ use alloc::{vec, vec::Vec};
 
 use crate::{
     ans::{CHANCE_BITS, Coder, LANES},
-    context::{MEAN_BITS, MEAN_ONE},
+    context::{MEAN_BITS, MEAN_ONE, each},
     grid,
-    logarithm::log,
+    logarithm::{log, log_small},
     logistic::cost,
     mix::Counter,
 };
@@ -17,6 +17,8 @@ pub(crate) const PART: usize = LANES;
 /// Shares start as if this many kernels had been as full as all are at first, or as the layer: in the layer, in a row and a column.
 const LAYER_PRIOR: u64 = 8;
 const PRIOR: u64 = 16;
+/// So many kernels of a column, with [`MEAN_BITS`] fractional bits and the prior, have a [small logarithm](log_small).
+const SMALL_ROWS: u64 = 8192;
 /// Largest share at first.
 const MOST: u64 = 960;
 
@@ -88,11 +90,7 @@ impl Fullness {
     /// Codes whether kernels are not empty, from column `first` on.
     pub(crate) fn code_part<C: Coder>(&mut self, coder: &mut C, first: usize, full: &mut [bool; PART]) {
         let count = PART.min(self.above.len() - first);
-        let in_row = self.row_share(first);
-        let mut places = [0; PART];
-        for (lane, place) in places[..count].iter_mut().enumerate() {
-            *place = self.counter(in_row, first + lane);
-        }
+        let places = self.counters(first, count);
         for (lane, (full, &place)) in full[..count].iter_mut().zip(&places).enumerate() {
             *full = coder.bit(lane, self.counters[place].chance(), *full);
         }
@@ -109,16 +107,26 @@ impl Fullness {
         log((self.in_row << MEAN_BITS) + PRIOR * self.share) - log(first as u64 + PRIOR) - self.level
     }
 
-    /// The counter of a column's kernel, in a part of a row that is so full.
+    /// The counters of the kernels of some columns from `first` on.
     #[inline(always)]
-    fn counter(&self, in_row: i32, column: usize) -> usize {
-        let in_column = (u64::from(self.in_columns[column]) << MEAN_BITS) + PRIOR * self.share;
-        grid::kernel_counter(in_row + log(in_column) - self.divisor, self.above[column])
+    fn counters(&self, first: usize, count: usize) -> [usize; PART] {
+        let level = self.row_share(first) - self.divisor;
+        let (mut in_columns, mut above) = ([0; PART], [false; PART]);
+        in_columns[..count].copy_from_slice(&self.in_columns[first..][..count]);
+        above[..count].copy_from_slice(&self.above[first..][..count]);
+        let weighed = |lane: usize| (u64::from(in_columns[lane]) << MEAN_BITS) + PRIOR * self.share;
+        let in_columns: [i32; PART] = if self.rows < SMALL_ROWS {
+            each(|lane| log_small(weighed(lane) as i32))
+        } else {
+            each(|lane| log(weighed(lane)))
+        };
+        each(|lane| grid::kernel_counter(level + in_columns[lane], above[lane]))
     }
 
     /// Bits of saying that the kernel of a column is empty, and that it is not.
     pub(crate) fn costs(&self, column: usize) -> [f32; 2] {
-        let counter = self.counter(self.row_share(column / PART * PART), column);
+        let first = column / PART * PART;
+        let counter = self.counters(first, column + 1 - first)[column - first];
         let p = self.counters[counter].chance() << (16 - CHANCE_BITS);
         [cost((1 << 16) - p), cost(p)]
     }
