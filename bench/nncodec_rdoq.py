@@ -1,6 +1,6 @@
 """What NNCodec (ISO/IEC 15938-17) makes of a trained network with its own rate-distortion optimised quantisation.
 
-usage: nncodec_rdoq.py NETWORK.safetensors OUT_DIR [--qp=A,B,...] [--scale=A,B,...]
+usage: nncodec_rdoq.py NETWORK.safetensors OUT_DIR [--qp=A,B,...] [--scale=A,B,...] [--steps=A,B,...]
 
 The network is a PyTorch state dict of a ResNet whose batch norm follows the convolution of the same number (`bn1` after `conv1`). Batch norm is
 folded into the convolutions first, so that NNCodec need not code its statistics. For each quantisation parameter, each way to steps from it,
@@ -88,6 +88,7 @@ def arguments():
     parser.add_argument("out", type=Path)
     parser.add_argument("--qp", type=numbers(int), default=[-28, -26, -24, -22, -20])
     parser.add_argument("--scale", type=numbers(float), default=[0, 0.2])
+    parser.add_argument("--steps", type=numbers(str), default=["one", "optimised", "deviation"])
     return parser.parse_args()
 
 
@@ -98,7 +99,7 @@ def main():
     folded = {name: np.float32(tensor) for name, tensor in fold(read(args.network)).items()}
     for qp in args.qp:
         ways = {"one": {}, "optimised": dict(opt_qp=True), "deviation": dict(qp_per_tensor=by_deviation(folded, qp))}
-        for steps, dependent, scale in itertools.product(ways, [True, False], args.scale):
+        for steps, dependent, scale in itertools.product(args.steps, [True, False], args.scale):
             stream = out / "stream.nnc"
             settings = dict(qp=qp, nonweight_qp=BIAS_QP, use_dq=dependent, lambda_scale=scale, row_skipping=True) | ways[steps]
             with contextlib.redirect_stdout(io.StringIO()):
