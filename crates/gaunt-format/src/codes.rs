@@ -28,6 +28,28 @@ pub(crate) fn write(coder: &mut Encoder, codes: &[i32], shape: &[usize]) {
     }
 }
 
+/// Codes that are read row by row.
+pub(crate) struct Rows {
+    model: CodeModel,
+    /// Codes of each row.
+    pub(crate) length: usize,
+    pub(crate) left: usize,
+}
+
+impl Rows {
+    /// Of a tensor of a shape that has elements.
+    pub(crate) fn begin(coder: &mut Decoder, shape: &[usize]) -> Self {
+        let dims = Dims::new(shape);
+        Self { model: CodeModel::new(dims, Plan::UNKNOWN.code(coder)), length: dims.row(), left: dims.rows }
+    }
+
+    /// Reads a row, of which there must be one left, into as many zeros. None if there are no such bytes.
+    pub(crate) fn next(&mut self, coder: &mut Decoder, row: &mut [i32]) -> Option<()> {
+        self.left -= 1;
+        self.model.code_row(coder, row)
+    }
+}
+
 /// Codes that room is made for at once, for each byte that is left.
 const CODES_PER_BYTE: usize = 32;
 
@@ -38,12 +60,12 @@ pub(crate) fn read(coder: &mut Decoder, shape: &[usize]) -> Option<Vec<i32>> {
     if shape.contains(&0) {
         return Some(codes);
     }
-    let dims = Dims::new(shape);
-    let mut model = CodeModel::new(dims, Plan::UNKNOWN.code(coder));
+    let mut rows = Rows::begin(coder, shape);
     codes.reserve(shape.iter().product::<usize>().min(CODES_PER_BYTE * coder.bytes_left()));
-    for row in 0..dims.rows {
-        codes.resize((row + 1) * dims.row(), 0);
-        model.code_row(coder, &mut codes[row * dims.row()..])?;
+    while rows.left > 0 {
+        let read = codes.len();
+        codes.resize(read + rows.length, 0);
+        rows.next(coder, &mut codes[read..])?;
     }
     Some(codes)
 }

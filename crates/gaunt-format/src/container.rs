@@ -3,12 +3,14 @@
 use alloc::{format, vec::Vec};
 
 use crc::{CRC_32_ISO_HDLC, Crc, Table};
-use gaunt_graph::{Graph, ValueId};
+use gaunt_graph::{Graph, Tensor, ValueId};
 
 use crate::{
     FormatError, Metadata, description,
     limits::{self, Limits, check},
-    side_by_side, tensor, text,
+    side_by_side,
+    tensor::{self, Rows},
+    text,
     wire::{Reader, Writer},
 };
 
@@ -113,16 +115,10 @@ impl Model {
     /// If the bytes are not a valid file, or exceed the limits.
     pub fn from_bytes_with(bytes: &[u8], limits: &Limits) -> Result<Self, FormatError> {
         let file = File::open(bytes, limits)?;
+        let read = |(data, shape): (&[u8], Vec<usize>)| tensor::read(data, shape);
+        let tensors = (0..file.parameters.len()).map(|place| (file.tensors[place], file.shape(place))).collect();
+        let tensors = side_by_side::each(tensors, |(data, _)| data.len(), read);
         let mut graph = file.graph;
-        let (mut elements, most) = (0usize, limits.elements.min(limits::elements_of(bytes.len())));
-        let mut tensors = Vec::new();
-        for (&id, &data) in file.parameters.iter().zip(&file.tensors) {
-            let shape: Vec<usize> = graph.value(id).shape.iter().map(|dim| dim.at(1)).collect();
-            elements = elements.saturating_add(limits::numbers(&shape)?);
-            check("elements", elements, most)?;
-            tensors.push((data, shape));
-        }
-        let tensors = side_by_side::each(tensors, |(data, _)| data.len(), |(data, shape)| tensor::read(data, shape));
         for (&id, tensor) in file.parameters.iter().zip(tensors) {
             graph.values[id.index()].tensor = Some(tensor?);
         }
@@ -150,8 +146,28 @@ impl Model {
     }
 }
 
-/// A file whose sections are told apart and whose checksums hold.
-struct File<'a> {
+/// A file whose sections are told apart and whose checksums hold, and whose tensors are read one by one, in any order: for who has no room
+/// for all of them, or needs only some.
+///
+/// ```
+/// # use gaunt_format::{File, FormatError, Limits, Row};
+/// # fn sum(bytes: &[u8]) -> Result<f32, FormatError> {
+/// let file = File::open(bytes, &Limits::default())?;
+/// let mut sum = 0.0;
+/// for &id in file.parameters() {
+///     let mut rows = file.rows(id)?;
+///     while let Some(row) = rows.next_row()? {
+///         match row {
+///             Row::Floats(floats) => sum += floats.iter().sum::<f32>(),
+///             Row::Codes { codes, scales: [scale] } => sum += scale * codes.iter().sum::<i32>() as f32,
+///             Row::Codes { codes, scales } => sum += codes.iter().zip(scales).map(|(&code, scale)| code as f32 * scale).sum::<f32>(),
+///         }
+///     }
+/// }
+/// # Ok(sum)
+/// # }
+/// ```
+pub struct File<'a> {
     graph: Graph,
     parameters: Vec<ValueId>,
     tensors: Vec<&'a [u8]>,
@@ -163,7 +179,11 @@ struct File<'a> {
 const HEADER: &str = "the header";
 
 impl<'a> File<'a> {
-    fn open(bytes: &'a [u8], limits: &Limits) -> Result<Self, FormatError> {
+    /// Reads all but the tensors.
+    ///
+    /// # Errors
+    /// If the bytes are not a valid file as far as this is read, or exceed the limits.
+    pub fn open(bytes: &'a [u8], limits: &Limits) -> Result<Self, FormatError> {
         check("bytes", bytes.len(), limits.bytes)?;
         let mut input = Reader::new(bytes, HEADER);
         if input.take(MAGIC.len()).ok() != Some(MAGIC) {
@@ -202,15 +222,61 @@ impl<'a> File<'a> {
             let reason = format!("the graph has {} parameters, but there are {count} tensors", parameters.len());
             return Err(FormatError::invalid(HEADER, reason));
         }
-        let metadata = Metadata::read(&metadata)?;
-        Ok(Self {
+        let file = Self {
             graph,
             parameters,
             tensors,
-            metadata,
+            metadata: Metadata::read(&metadata)?,
             description_bytes: graph_packed,
             metadata_bytes: metadata_packed,
-        })
+        };
+        let mut numbers = (0..count).map(|place| limits::numbers(&file.shape(place)));
+        let numbers = numbers.try_fold(0usize, |sum, numbers| Ok::<_, FormatError>(sum.saturating_add(numbers?)))?;
+        check("elements", numbers, limits.elements.min(limits::elements_of(bytes.len())))?;
+        Ok(file)
+    }
+
+    /// The network. Its parameters have shapes, and no data.
+    pub fn graph(&self) -> &Graph {
+        &self.graph
+    }
+
+    /// Everything else.
+    pub fn metadata(&self) -> &Metadata {
+        &self.metadata
+    }
+
+    /// The values of the graph that have a tensor, in the order of the file, which is theirs.
+    pub fn parameters(&self) -> &[ValueId] {
+        &self.parameters
+    }
+
+    /// Reads the tensor of a parameter.
+    ///
+    /// # Errors
+    /// If its bytes are not valid, or the value is no parameter.
+    pub fn tensor(&self, id: ValueId) -> Result<Tensor, FormatError> {
+        let place = self.place(id)?;
+        tensor::read(self.tensors[place], self.shape(place))
+    }
+
+    /// The tensor of a parameter, to be read row by row.
+    ///
+    /// # Errors
+    /// If its first bytes are not valid, or the value is no parameter.
+    pub fn rows(&self, id: ValueId) -> Result<Rows<'a>, FormatError> {
+        let place = self.place(id)?;
+        Rows::open(self.tensors[place], &self.shape(place))
+    }
+
+    fn place(&self, id: ValueId) -> Result<usize, FormatError> {
+        // Values are numbered as they appear in the file, and so are their tensors.
+        let place = self.parameters.binary_search(&id).ok();
+        place.ok_or_else(|| FormatError::invalid("the graph", "a value without a tensor is asked for one"))
+    }
+
+    fn shape(&self, place: usize) -> Vec<usize> {
+        self.graph.value(self.parameters[place]).shape.iter().map(|dim| dim.at(1)).collect()
     }
 }
 

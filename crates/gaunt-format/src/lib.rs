@@ -24,6 +24,8 @@
 //! expect from the layer, the row, the column and the kernel so far; a pruned weight is a zero code and costs a fraction of a bit. All
 //! of it is integer arithmetic, so that every machine reads the same numbers.
 //!
+//! [`Model`] reads and writes a whole file. [`File`] reads tensors one by one, and those row by row, in some 50 KiB however large they are.
+//!
 //! With the feature `parallel`, which needs the standard library, the tensors of a file are coded side by side.
 //!
 //! # Safety
@@ -65,8 +67,9 @@ mod text;
 mod wire;
 
 pub use codes::{decode_all_codes, decode_codes, encode_codes};
-pub use container::{Layout, Model, VERSION};
+pub use container::{File, Layout, Model, VERSION};
 pub use cost::CostModel;
 pub use error::FormatError;
 pub use limits::Limits;
 pub use metadata::{Golden, Metadata, Provenance};
+pub use tensor::{Row, Rows};

@@ -56,35 +56,150 @@ pub(crate) fn write(tensor: &Tensor) -> Vec<u8> {
 
 /// Reads the data of a tensor of a known shape.
 pub(crate) fn read(bytes: &[u8], shape: Vec<usize>) -> Result<Tensor, FormatError> {
-    let count = limits::elements(&shape)?;
-    let mut input = Reader::new(bytes, PLACE);
-    let kind = input.byte()?;
-    if kind == FLOATS || kind == HALVES {
-        let floats = read_floats(&mut input, kind, count)?;
-        return Ok(Tensor::new(shape, floats)?);
-    }
-    let scales = match kind {
-        CODES_GRID_ONE | CODES_FLOAT_ONE => 1,
-        CODES_GRID | CODES_FLOAT => shape.first().copied().unwrap_or(1),
-        _ => {
-            return Err(
-                input.invalid(format!("kind {kind} of data is not known; read it with a newer version of gaunt"))
-            );
+    match Source::open(bytes, &shape)? {
+        Source::Floats { mut input, size } => {
+            let floats = (0..input.left() / size).map(|_| read_float(&mut input, size));
+            Ok(Tensor::new(shape, floats.collect::<Result<Vec<f32>, FormatError>>()?)?)
         }
-    };
-    let floats = match kind {
-        CODES_FLOAT_ONE | CODES_FLOAT => {
-            (0..scales).map(|_| input.float()).collect::<Result<Vec<f32>, FormatError>>()?
+        Source::Codes { mut coder, scales } => {
+            let codes = codes::read_last(&mut coder, &shape).ok_or(FormatError::Truncated { place: PLACE })?;
+            Ok(Tensor::from_codes(shape, codes, scales)?)
         }
-        _ => Vec::new(),
-    };
-    let mut coder = Decoder::new(input.take(input.left())?, count);
-    let scales = if floats.is_empty() { read_grid(&mut coder, scales)? } else { floats };
-    if !scales.iter().all(|scale| scale.is_finite() && *scale > 0.0) {
-        return Err(FormatError::invalid(PLACE, "a scale is not positive"));
     }
-    let codes = codes::read_last(&mut coder, &shape).ok_or(FormatError::Truncated { place: PLACE })?;
-    Ok(Tensor::from_codes(shape, codes, scales)?)
+}
+
+/// Where the elements of a tensor come from.
+enum Source<'a> {
+    /// So many floats of `size` bytes as there are elements.
+    Floats {
+        input: Reader<'a>,
+        size: usize,
+    },
+    Codes {
+        coder: Decoder<'a>,
+        scales: Vec<f32>,
+    },
+}
+
+impl<'a> Source<'a> {
+    fn open(bytes: &'a [u8], shape: &[usize]) -> Result<Self, FormatError> {
+        let count = limits::elements(shape)?;
+        let mut input = Reader::new(bytes, PLACE);
+        let kind = input.byte()?;
+        let scales = match kind {
+            FLOATS | HALVES => {
+                let size = if kind == HALVES { 2 } else { 4 };
+                if count.checked_mul(size) == Some(input.left()) {
+                    return Ok(Self::Floats { input, size });
+                }
+                let left = input.left();
+                return Err(input.invalid(format!("{count} floats of {size} bytes do not fill the {left} bytes left")));
+            }
+            CODES_GRID_ONE | CODES_FLOAT_ONE => 1,
+            CODES_GRID | CODES_FLOAT => shape.first().copied().unwrap_or(1),
+            _ => {
+                return Err(
+                    input.invalid(format!("kind {kind} of data is not known; read it with a newer version of gaunt"))
+                );
+            }
+        };
+        let floats = match kind {
+            CODES_FLOAT_ONE | CODES_FLOAT => {
+                (0..scales).map(|_| input.float()).collect::<Result<Vec<f32>, FormatError>>()?
+            }
+            _ => Vec::new(),
+        };
+        let mut coder = Decoder::new(input.take(input.left())?, count);
+        let scales = if floats.is_empty() { read_grid(&mut coder, scales)? } else { floats };
+        if !scales.iter().all(|scale| scale.is_finite() && *scale > 0.0) {
+            return Err(FormatError::invalid(PLACE, "a scale is not positive"));
+        }
+        Ok(Self::Codes { coder, scales })
+    }
+}
+
+/// A tensor that is read row by row: a row is what has the same place on the first axis. A vector is one row, and so is a scalar.
+///
+/// What it holds is a row, the scales, a few numbers for each column and the state of the coder, some 40 KiB; never the tensor.
+pub struct Rows<'a> {
+    source: Source<'a>,
+    /// Those of codes.
+    codes: Option<codes::Rows>,
+    next: usize,
+    count: usize,
+    /// The buffers that rows are read into: of one the row's length, the other stays empty.
+    float_row: Vec<f32>,
+    code_row: Vec<i32>,
+}
+
+/// A row of a tensor.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Row<'r> {
+    /// The elements.
+    Floats(&'r [f32]),
+    /// Elements are codes times scales.
+    Codes {
+        /// The codes.
+        codes: &'r [i32],
+        /// One for the row; or, in a vector whose elements have their own, one for each code.
+        scales: &'r [f32],
+    },
+}
+
+impl<'a> Rows<'a> {
+    pub(crate) fn open(bytes: &'a [u8], shape: &[usize]) -> Result<Self, FormatError> {
+        let mut source = Source::open(bytes, shape)?;
+        let (count, length) = match *shape {
+            _ if shape.contains(&0) => (0, 0),
+            [] => (1, 1),
+            [n] => (1, n),
+            [count, ref others @ ..] => (count, others.iter().product()),
+        };
+        let (mut codes, mut float_row, mut code_row) = (None, Vec::new(), Vec::new());
+        match &mut source {
+            Source::Floats { .. } => float_row.resize(length, 0.0),
+            Source::Codes { coder, .. } => {
+                code_row.resize(length, 0);
+                codes = (count > 0).then(|| codes::Rows::begin(coder, shape));
+            }
+        }
+        Ok(Self { source, codes, next: 0, count, float_row, code_row })
+    }
+
+    /// How many rows there are.
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
+    /// The next row; none behind the last one.
+    ///
+    /// # Errors
+    /// If the bytes end early or are none of ours. There is no row after that.
+    pub fn next_row(&mut self) -> Result<Option<Row<'_>>, FormatError> {
+        if self.next == self.count {
+            return Ok(None);
+        }
+        let row = core::mem::replace(&mut self.next, self.count);
+        match &mut self.source {
+            Source::Floats { input, size } => {
+                for float in &mut self.float_row {
+                    *float = read_float(input, *size)?;
+                }
+                self.next = row + 1;
+                Ok(Some(Row::Floats(&self.float_row)))
+            }
+            Source::Codes { coder, scales } => {
+                self.code_row.fill(0);
+                let read = self.codes.as_mut().and_then(|codes| codes.next(coder, &mut self.code_row));
+                let whole = row + 1 < self.count || coder.is_complete();
+                read.filter(|()| whole).ok_or(FormatError::Truncated { place: PLACE })?;
+                self.next = row + 1;
+                let own = scales.len() > 1 && scales.len() == self.count;
+                let scales = if own { &scales[row..=row] } else { scales };
+                Ok(Some(Row::Codes { codes: &self.code_row, scales }))
+            }
+        }
+    }
 }
 
 fn write_floats(out: &mut Writer, floats: &[f32]) {
@@ -100,22 +215,13 @@ fn write_floats(out: &mut Writer, floats: &[f32]) {
     }
 }
 
-/// Reads all that is left, which must be `count` floats.
-fn read_floats(input: &mut Reader, kind: u8, count: usize) -> Result<Vec<f32>, FormatError> {
-    let size = if kind == HALVES { 2 } else { 4 };
-    if count.checked_mul(size) != Some(input.left()) {
-        return Err(
-            input.invalid(format!("{count} floats of {size} bytes do not fill the {} bytes left", input.left()))
-        );
+/// Reads a float of `size` bytes.
+fn read_float(input: &mut Reader, size: usize) -> Result<f32, FormatError> {
+    if size == 4 {
+        return input.float();
     }
-    let read = |_| {
-        if kind == FLOATS {
-            return input.float();
-        }
-        let bytes = input.take(2)?;
-        Ok(float_of(u16::from_le_bytes([bytes[0], bytes[1]])))
-    };
-    (0..count).map(read).collect()
+    let bytes = input.take(2)?;
+    Ok(float_of(u16::from_le_bytes([bytes[0], bytes[1]])))
 }
 
 /// The grid codes of scales, if all lie on the grid.
@@ -160,6 +266,28 @@ mod tests {
 
     use super::*;
 
+    /// A tensor comes back, as a whole and row by row.
+    fn check(tensor: &Tensor) {
+        let (bytes, shape) = (write(tensor), tensor.shape().to_vec());
+        assert_eq!(read(&bytes, shape.clone()).as_ref(), Ok(tensor));
+        let mut rows = Rows::open(&bytes, &shape).unwrap();
+        let (mut elements, count) = (Vec::new(), rows.count());
+        for _ in 0..count {
+            match rows.next_row().unwrap().unwrap() {
+                Row::Floats(floats) => elements.extend(floats),
+                Row::Codes { codes, scales: &[scale] } => {
+                    elements.extend(codes.iter().map(|&code| code as f32 * scale))
+                }
+                Row::Codes { codes, scales } => {
+                    assert_eq!(codes.len(), scales.len());
+                    elements.extend(codes.iter().zip(scales).map(|(&code, scale)| code as f32 * scale));
+                }
+            }
+        }
+        assert_eq!(rows.next_row(), Ok(None));
+        assert_eq!(elements, tensor.to_floats());
+    }
+
     proptest! {
         #[test]
         fn tensors_come_back(
@@ -168,12 +296,12 @@ mod tests {
             codes in prop::collection::vec(-4i32..4, 25),
             scales in prop::collection::vec(prop_oneof![1e-30f32..1e30, (-900i32..900).prop_map(log_scale)], 5),
         ) {
-            let (shape, count) = (vec![rows, columns], rows * columns);
+            let (shape, count) = (if rows == 4 { vec![columns] } else { vec![rows, columns] }, if rows == 4 { columns } else { rows * columns });
             let floats = Tensor::new(shape.clone(), floats[..count].iter().map(|x| if x.is_nan() { 0.0 } else { *x }).collect()).unwrap();
-            prop_assert_eq!(read(&write(&floats), shape.clone()), Ok(floats));
-            for scales in [&scales[..1], &scales[..rows]] {
+            check(&floats);
+            for scales in [&scales[..1], &scales[..shape[0]]] {
                 let Ok(coded) = Tensor::from_codes(shape.clone(), codes[..count].to_vec(), scales.to_vec()) else { continue };
-                prop_assert_eq!(read(&write(&coded), shape.clone()), Ok(coded));
+                check(&coded);
             }
         }
     }

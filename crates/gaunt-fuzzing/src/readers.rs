@@ -1,6 +1,6 @@
 //! The readers and what each must hold to.
 
-use gaunt_format::{FormatError, Limits, Model, decode_codes, encode_codes};
+use gaunt_format::{File, FormatError, Limits, Model, Row, decode_codes, encode_codes};
 use gaunt_graph::{Dim, Graph, ValueId, onnx::read as import};
 use gaunt_runtime::Session;
 
@@ -13,6 +13,7 @@ pub fn container(bytes: &[u8]) {
         assert_eq!(layout.expect("what can be read has a layout").file, bytes.len());
         check_comes_back(&model);
     }
+    check_rows(&bytes);
 }
 
 /// Decodes the rest of the input as codes of the shape at its start; then takes it for codes, which must come back.
@@ -87,6 +88,34 @@ fn check_comes_back(model: &Model) {
     let again = Model::from_bytes(&bytes).expect("what was written can be read");
     assert_eq!(again.to_bytes().as_ref(), Ok(&bytes));
     assert_eq!(format!("{again:?}"), format!("{model:?}"));
+}
+
+/// Row by row a tensor is read as far as it is sound, and then it is what it is as a whole.
+fn check_rows(bytes: &[u8]) {
+    let Ok(file) = File::open(bytes, &Limits::default()) else { return };
+    for &id in file.parameters() {
+        let whole = file.tensor(id);
+        let Ok(mut rows) = file.rows(id) else {
+            assert!(whole.is_err());
+            continue;
+        };
+        let mut elements = Vec::new();
+        let end = loop {
+            match rows.next_row() {
+                Ok(Some(Row::Floats(floats))) => elements.extend(floats),
+                Ok(Some(Row::Codes { codes, scales })) => {
+                    elements.extend(codes.iter().zip(scales.iter().cycle()).map(|(&code, scale)| code as f32 * scale));
+                }
+                Ok(None) => break Ok(()),
+                Err(error) => break Err(error),
+            }
+        };
+        assert_eq!(end.is_ok(), whole.is_ok(), "{end:?}");
+        if let Ok(whole) = whole {
+            let bits = |elements: Vec<f32>| elements.into_iter().map(f32::to_bits).collect::<Vec<u32>>();
+            assert_eq!(bits(elements), bits(whole.to_floats()));
+        }
+    }
 }
 
 fn check_codes_come_back(codes: &[i32], shape: &[usize]) {

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use gaunt_format::{FormatError, Model, decode_codes, encode_codes};
+use gaunt_format::{File, FormatError, Limits, Model, Rows, decode_codes, encode_codes};
 use gaunt_graph::{Dim, Graph, Op, Tensor, Unary, log_scale, onnx};
 
 /// What a file of a kilobyte may take at most.
@@ -91,6 +91,30 @@ fn a_network_of_zeros_is_as_small_as_its_file_allows() {
     assert!(bytes.len() < 1024, "{} bytes", bytes.len());
     assert_eq!(modestly("490,000 zeros", || Model::from_bytes(&bytes)).0.as_ref(), Ok(&model));
     assert!(matches!(zeros(4000, 4000).to_bytes(), Err(FormatError::Limit { what: "elements", .. })));
+}
+
+/// Who has no room for a tensor reads it row by row.
+#[test]
+fn rows_take_less_memory_than_their_tensor() {
+    let _alone = alone();
+    let mut graph = Graph::new("wide");
+    let x = graph.add_input("x", vec![Dim::Batch(1), Dim::Fixed(512)]);
+    let codes = (0..2048 * 512).map(|i| i * 31 % 7 - 3).collect();
+    let weight = graph.add_parameter("fc.weight", Tensor::from_codes(vec![2048, 512], codes, vec![0.5]).unwrap());
+    let y = graph.add_node("fc", Op::Linear, &[x, weight]).unwrap();
+    graph.outputs.push(y);
+    let bytes = Model { graph, ..Model::default() }.to_bytes().unwrap();
+    let file = File::open(&bytes, &Limits::default()).unwrap();
+    let count = |mut rows: Rows| -> Result<usize, FormatError> {
+        let mut count = 0;
+        while rows.next_row()?.is_some() {
+            count += 1;
+        }
+        Ok(count)
+    };
+    let (rows, memory) = modestly("a tensor of four megabytes", || count(file.rows(file.parameters()[0])?));
+    assert_eq!(rows, Ok(2048));
+    assert!(memory < 64 << 10, "{memory} bytes");
 }
 
 #[test]
