@@ -2,7 +2,7 @@
 
 usage: nncodec_codes.py DIR [--json]
 
-DIR holds .npy files of int32, as `cargo run --release -p gaunt-format --example codes -- dump FILE.gaunt DIR` writes them. Each tensor
+DIR holds .npy files of int32, as `cargo run --release -p gaunt-format --features parallel --example codes -- dump FILE.gaunt DIR` writes them. Each tensor
 is coded by NNCodec's C++ core at the settings that give the fewest bytes (unary length, scan order, optimised context
 parameters, skipped rows), and decoded again. Times are of the core alone at these settings, without the search.
 

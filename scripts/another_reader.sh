@@ -7,7 +7,7 @@ command -v python3 > /dev/null || { apt-get update -qq && apt-get install -qqy -
 model=models/resnet20-cifar10.gaunt
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-cargo run --release --quiet --package gaunt-format --example codes -- dump "$model" "$work/ours"
+cargo run --release --quiet --package gaunt-format --features parallel --example codes -- dump "$model" "$work/ours"
 python3 scripts/read_gaunt.py "$model" "$work/theirs" > /dev/null
 for ours in "$work"/ours/*.npy; do
   name=$(basename "$ours" .npy)
