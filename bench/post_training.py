@@ -2,7 +2,7 @@
 
 usage: post_training.py DIR
 
-Of NNCodec's points those count that no other beats in both bytes and accuracy. Each of our files is compared with the bytes that NNCodec
+Of each curve those points count that no other of it beats in both bytes and accuracy. Each of our files is compared with the bytes that NNCodec
 needs for the same accuracy: on the line between the two points around it, in the logarithm of bytes. Where we are more accurate than
 all of them, it is their most accurate point that counts, to their favour.
 """
@@ -33,16 +33,20 @@ def bytes_at(points, accuracy):
 def main():
     folder = Path(sys.argv[1])
     ours = [json.loads(path.read_text()) for path in folder.glob("ours-*.json")]
-    ours = sorted((report["file_bytes"], report["test"]["file"]) for report in ours)
+    ours = front([(report["file_bytes"], report["test"]["file"]) for report in ours])
     theirs = [json.loads(line) for line in (folder / "theirs.jsonl").read_text().splitlines()]
     accuracy = lambda point: json.loads(Path(point["network"]).with_suffix(".json").read_text())["top1"]
     theirs = front([(point["bytes"], accuracy(point)) for point in theirs])
     print("NNCodec, bytes and top-1 on test:", ", ".join(f"{size} {top1:.2f}" for size, top1 in theirs))
     print(f"{'gaunt, bytes':>12} {'test':>7} {'NNCodec, bytes':>15} {'smaller':>8}")
+    logs = []
     for size, top1 in ours:
         rival = bytes_at(theirs, top1)
+        logs += [math.log(size / rival)] if rival else []
         match = f"{rival:15.0f} {100 * (1 - size / rival):6.1f} %" if rival else f"{'-':>15}"
         print(f"{size:12} {top1:7.2f} {match}")
+    if logs:
+        print(f"in the mean {100 * (1 - math.exp(sum(logs) / len(logs))):.1f} % smaller")
 
 
 main()

@@ -4,9 +4,9 @@
 # usage: bench/post_training.sh ARCH NETWORK.safetensors CIFAR10_DIR [RATIOS] [QPS] [SCALES]
 #
 # Ours are `gaunt compress --epochs 0` at each of RATIOS (9,11,13,16,20), whole files; theirs are bitstreams at each of QPS
-# (-28,-26,-24,-22,-20) and each of SCALES of its Lagrangian (0,0.2), with and without dependent quantisation. All are decoded and
-# evaluated on the test split. NNCodec is taken from $PYTHON, or installed into a temporary environment, which needs a C++
-# compiler. Points and the table of matches are printed; $OUT keeps the networks.
+# (-28,-26,-24,-22,-20) and each of SCALES of its Lagrangian (0,0.2), with steps chosen in three ways, with and without dependent
+# quantisation. All are decoded and evaluated on the test split. NNCodec is taken from $PYTHON, or installed into a temporary
+# environment, which needs a C++ compiler. Points and the table of matches are printed; $OUT keeps the networks.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
