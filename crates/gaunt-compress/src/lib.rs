@@ -21,6 +21,7 @@ mod controller;
 mod dense;
 mod error;
 mod evaluate;
+mod feedback;
 mod finish;
 mod options;
 mod outcome;

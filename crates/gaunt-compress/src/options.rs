@@ -63,11 +63,13 @@ pub enum Effort {
 
 impl Effort {
     /// Strengths of the rate-distortion choice of codes, 1 being the price that the step size implies, 0 no choice; at least
-    /// one, the strongest first.
-    pub(crate) fn refinements(self) -> &'static [f32] {
+    /// one, the strongest first. Where errors are made good by other weights ([`feedback`](crate::feedback)), weak ones are best.
+    pub(crate) fn refinements(self, feedback: bool) -> &'static [f32] {
         match self {
             Self::Low => &[0.0],
+            Self::Normal if feedback => &[0.01],
             Self::Normal => &[0.25, 0.0],
+            Self::High if feedback => &[0.25, 0.12, 0.05, 0.02, 0.01, 0.005, 0.0],
             Self::High => &[1.0, 0.7, 0.5, 0.35, 0.25, 0.12, 0.0],
         }
     }
@@ -135,6 +137,8 @@ pub(crate) const SOLVE_ROUNDS: usize = 30;
 pub(crate) const CALIBRATE_ROUNDS: usize = 10;
 /// Batches for the Fisher information.
 pub(crate) const FISHER_BATCHES: usize = 60;
+/// Batches on which the inputs of layers are sampled.
+pub(crate) const FEEDBACK_BATCHES: usize = 8;
 /// Batches over which batch-norm statistics are measured again at the end.
 pub(crate) const STATISTICS_BATCHES: usize = 40;
 /// Least share of a step's multiplications for which dead channels are taken out: below that it is not worth a notice.

@@ -5,9 +5,9 @@ use gaunt_train::{Precision, evaluate};
 use rayon::prelude::*;
 
 use crate::{
-    CompressError, Observer, Run, accuracy,
+    CompressError, Observer, Run, accuracy, feedback,
     finish::{CodedWeight, finish},
-    options::STATISTICS_BATCHES,
+    options::{Effort, FEEDBACK_BATCHES, STATISTICS_BATCHES},
     predict,
     refine::refine,
     start,
@@ -57,7 +57,11 @@ impl Run<'_> {
     pub fn finish(mut self, observer: &mut dyn Observer) -> Result<Outcome, CompressError> {
         let (step_size, by_size) = (self.step_size, self.options.budget.bytes(self.parameters).is_some());
         self.layers.iter_mut().for_each(|layer| layer.fix_step(step_size));
-        let refinements = self.options.effort.refinements();
+        let feedback = self.options.epochs == 0 && self.options.effort != Effort::Low;
+        if feedback {
+            self.measure_feedback(observer)?;
+        }
+        let refinements = self.options.effort.refinements(feedback);
         let mut outcome = self.candidate(refinements[0], observer)?;
         for &refinement in &refinements[1..] {
             if outcome.holds && !by_size {
@@ -75,6 +79,16 @@ impl Run<'_> {
         observer.phase("rounding without training, for comparison");
         outcome.before_tuning = self.round_dense(outcome.bytes as f64)?;
         Ok(outcome)
+    }
+
+    /// Without training nobody else makes good what rounding does. A network that has been trained to its codes is best left with them.
+    fn measure_feedback(&mut self, observer: &mut dyn Observer) -> Result<(), CompressError> {
+        observer.phase("measuring the inputs of layers");
+        let weights: Vec<_> = self.layers.iter().map(|layer| layer.weight).collect();
+        let batches = self.options.loader(self.data)?.epoch(self.options.epochs as usize + 2, 0).take(FEEDBACK_BATCHES);
+        let graph = self.network.to_graph();
+        self.feedback = feedback::measure(&mut self.network, &graph, &weights, batches, self.options.seed)?;
+        Ok(())
     }
 
     /// Looks for an outcome that keeps the budget, near the one that does not; gives that back if there is none.
@@ -172,10 +186,10 @@ impl Run<'_> {
     /// The codes of all weights, chosen for the file.
     fn coded(&self, refinement: f32) -> Vec<CodedWeight> {
         let step_size = self.step_size;
-        let coded = self.layers.par_iter().map(|layer| CodedWeight {
-            weight: layer.weight,
-            codes: refine(layer, step_size, refinement),
-            scales: vec![layer.scale(step_size); layer.shape.outputs],
+        let coded = self.layers.par_iter().enumerate().map(|(index, layer)| {
+            let feedback = self.feedback.get(index).and_then(Option::as_ref);
+            let codes = refine(layer, feedback, step_size, refinement);
+            CodedWeight { weight: layer.weight, codes, scales: vec![layer.scale(step_size); layer.shape.outputs] }
         });
         coded.collect()
     }

@@ -14,6 +14,7 @@ use gaunt_train::{
 use crate::{
     CompressError, Method, Observer, Options, Snapshot, compact,
     controller::{Approach, Controller},
+    feedback::Feedback,
     options::*,
     pull::{COARSEST, Pull, SPARSE, STEP_RANGE},
     quantizer::Layer,
@@ -62,6 +63,8 @@ pub struct Run<'a> {
     /// The dense network, which loses nothing.
     pub(crate) teacher: Network,
     pub(crate) layers: Vec<Layer>,
+    /// Of each layer, once it is measured for the file of a network that is not trained.
+    pub(crate) feedback: Vec<Option<Feedback>>,
     /// Trainable parameters that are not quantised while training.
     pub(crate) others: Vec<ValueId>,
     pub(crate) optimizer: Optimizer,
@@ -135,6 +138,7 @@ impl<'a> Run<'a> {
             step_size: 1.0,
             pull: Pull::default(),
             will_pull,
+            feedback: Vec::new(),
             step: 0,
             evaluated: None,
             rate_factor: 1.0,

@@ -42,6 +42,8 @@ pub(crate) struct Executor<'a> {
     pub flows: Vec<Option<Flow>>,
     /// Statistics of the batch norms passed in training mode, with the index of their node.
     pub statistics: Vec<(usize, BatchStatistics)>,
+    /// Inputs of convolutions and linear layers, by their weight, if they are asked for.
+    pub layer_inputs: Option<Vec<(ValueId, Plain)>>,
 }
 
 impl Executor<'_> {
@@ -72,6 +74,9 @@ impl Executor<'_> {
 
     fn execute(&mut self, stage: &Stage, node: &Node, mut inputs: Inputs) -> Result<Vec<Flow>, TrainError> {
         let x = inputs.flow()?;
+        if let (Some(layer_inputs), Op::Conv(_) | Op::Linear) = (&mut self.layer_inputs, &node.op) {
+            layer_inputs.push((node.inputs[1], x.clone().plain()));
+        }
         let plain = match &node.op {
             Op::Conv(conv) => {
                 let (weight, bias) = (inputs.plain()?, inputs.optional());

@@ -200,6 +200,22 @@ impl Network {
         self.download(logits, "the logits")
     }
 
+    /// What convolutions and linear layers get as input on the way to the logits, in inference mode, by their weight.
+    ///
+    /// # Errors
+    /// If the batch does not fit the network, or the device fails.
+    pub fn layer_inputs(&mut self, images: &[f32], batch: usize) -> Result<Vec<(ValueId, Tensor)>, TrainError> {
+        self.upload(Mode::Inference);
+        let mut executor = self.executor(&self.tensors, &[images], batch, Mode::Inference)?;
+        executor.layer_inputs = Some(Vec::new());
+        executor.run(&self.plan.stages[..self.plan.stages_to_logits()])?;
+        let inputs = executor.layer_inputs.unwrap_or_default().into_iter().map(|(weight, input)| {
+            let shape = plain::shape(&input);
+            Ok((weight, Tensor::new(shape, self.download(input, "the input of a layer")?)?))
+        });
+        inputs.collect()
+    }
+
     /// All outputs for all inputs, in inference mode; the batch is the first axis of the first input.
     ///
     /// # Errors
@@ -339,7 +355,18 @@ impl Network {
         }
         let (graph, floats, device) = (&self.graph, &self.floats, self.device.as_dispatch());
         let precision = self.precision;
-        Ok(Executor { graph, floats, tensors, device, mode, precision, batch, flows, statistics: Vec::new() })
+        Ok(Executor {
+            graph,
+            floats,
+            tensors,
+            device,
+            mode,
+            precision,
+            batch,
+            flows,
+            statistics: Vec::new(),
+            layer_inputs: None,
+        })
     }
 
     /// Differentiates `(logits * gradient).sum()`, whose gradient by the logits is the loss's.

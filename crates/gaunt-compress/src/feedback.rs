@@ -1,0 +1,288 @@
+//! How an error of one weight is made good by the weights behind it.
+//!
+//! A layer's outputs change by `d^T x` if the weights of an output channel change by `d`; over the inputs `x` that is, in the mean square,
+//! `d^T H d` with the inputs' second moments `H`. Inputs go together, neighbours most of all, so that the errors of weights whose codes are
+//! chosen can be made good by those that are still to be chosen: with `H = U U^T`, `U` upper triangular,
+//!
+//! ```text
+//! d^T H d = sum over k of U_kk^2 (d_k + sum over i < k of d_i U_ik / U_kk)^2
+//! ```
+//!
+//! so the best that weight `k` can do is to aim at itself less the sum (Hassibi and Stork, *Optimal Brain Surgeon*, 1993; Frantar et al.,
+//! *GPTQ*, 2023, in the form of successive decisions), and its own error then counts by `U_kk^2`.
+
+use gaunt_data::Batch;
+use gaunt_graph::{Conv, Graph, Op, Tensor, ValueId};
+use gaunt_train::{Network, TrainError};
+use rand::{RngExt, SeedableRng, rngs::ChaCha8Rng};
+use rayon::prelude::*;
+
+/// Inputs that moments are measured on, for each weight of an output channel.
+const SAMPLES: usize = 12;
+/// Layers with more weights for an output channel are too wide for moments.
+const WIDEST: usize = 2304;
+/// Share of the mean square that is added to all squares.
+const DAMPING: f64 = 0.01;
+
+/// For each weight of an output channel of one layer, in their order.
+#[derive(Clone, Debug)]
+pub struct Feedback {
+    /// `U_ik / U_kk` for all `i` below `k`.
+    factors: Vec<Vec<f32>>,
+    /// `U_kk^2` over the mean square of the inputs.
+    gains: Vec<f32>,
+}
+
+impl Feedback {
+    /// Of the second moments of inputs: `samples` holds rows of `width` numbers.
+    fn of(samples: &[f32], width: usize) -> Option<Self> {
+        let mut moments = moments(samples, width);
+        let mean = (0..width).map(|k| moments[k * width + k]).sum::<f64>() / width as f64;
+        if !(mean > 0.0) {
+            return None;
+        }
+        for k in 0..width {
+            moments[k * width + k] += DAMPING * mean;
+        }
+        factorize(&mut moments, width);
+        let row = |k: usize| &moments[k * width..][..width];
+        let factors = (0..width).map(|k| row(k)[..k].iter().map(|u| (u / row(k)[k]) as f32).collect());
+        let gains = (0..width).map(|k| (row(k)[k].powi(2) / mean) as f32);
+        Some(Self { factors: factors.collect(), gains: gains.collect() })
+    }
+
+    /// What weight `k` has to make good: the errors of those before it, as they come down to it.
+    pub fn at(&self, k: usize, errors: &[f32]) -> f32 {
+        self.factors[k].iter().zip(errors).map(|(factor, error)| factor * error).sum()
+    }
+
+    /// How much the error of weight `k` counts in the end.
+    pub fn gain(&self, k: usize) -> f32 {
+        self.gains[k]
+    }
+}
+
+/// `X^T X` over the rows of `X`, symmetric.
+fn moments(samples: &[f32], width: usize) -> Vec<f64> {
+    let count = samples.len() / width;
+    let mut moments = vec![0.0; width * width];
+    moments.par_chunks_mut(width).enumerate().for_each(|(k, row)| {
+        for block in samples.chunks(64 * width) {
+            let mut sums = vec![0.0f32; k + 1];
+            for sample in block.chunks_exact(width) {
+                let x = sample[k];
+                if x != 0.0 {
+                    sums.iter_mut().zip(sample).for_each(|(sum, y)| *sum += x * y);
+                }
+            }
+            row.iter_mut().zip(sums).for_each(|(moment, sum)| *moment += f64::from(sum));
+        }
+        row.iter_mut().for_each(|moment| *moment /= count.max(1) as f64);
+    });
+    moments
+}
+
+/// Turns the lower triangle of `H = U U^T` into the transpose of `U`: row `k` holds `U_ik` up to `i = k`. From the last row to the first.
+fn factorize(h: &mut [f64], width: usize) {
+    for k in (0..width).rev() {
+        let (before, rest) = h.split_at_mut(k * width);
+        let row = &mut rest[..width];
+        let pivot = row[k].max(f64::MIN_POSITIVE).sqrt();
+        row[..k].iter_mut().for_each(|u| *u /= pivot);
+        row[k] = pivot;
+        before.par_chunks_mut(width).enumerate().for_each(|(j, other)| {
+            let factor = row[j];
+            other[..=j].iter_mut().zip(&*row).for_each(|(h, u)| *h -= factor * u);
+        });
+    }
+}
+
+/// The feedback of each of `weights`, where there is one: of convolutions without groups and of linear layers, up to a width.
+///
+/// # Errors
+/// If the network cannot run on a batch.
+pub fn measure(
+    network: &mut Network,
+    graph: &Graph,
+    weights: &[ValueId],
+    batches: impl IntoIterator<Item = Batch>,
+    seed: u64,
+) -> Result<Vec<Option<Feedback>>, TrainError> {
+    let mut samples: Vec<Vec<f32>> = vec![Vec::new(); weights.len()];
+    let mut widths = vec![0; weights.len()];
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let batches: Vec<Batch> = batches.into_iter().collect();
+    for batch in &batches {
+        for (weight, input) in network.layer_inputs(&batch.images, batch.labels.len())? {
+            let Some(place) = weights.iter().position(|&other| other == weight) else { continue };
+            let Some(width) = width(graph, weight) else { continue };
+            widths[place] = width;
+            let wanted = (SAMPLES * width).div_ceil(batches.len());
+            gather(graph, weight, &input, wanted, &mut rng, &mut samples[place]);
+        }
+    }
+    Ok(samples
+        .iter()
+        .zip(widths)
+        .map(|(samples, width)| Feedback::of(samples, width.max(1)).filter(|_| width > 0))
+        .collect())
+}
+
+fn node_of(graph: &Graph, weight: ValueId) -> Option<&Op> {
+    graph.nodes.iter().find(|node| node.inputs.get(1) == Some(&weight)).map(|node| &node.op)
+}
+
+/// Weights of an output channel, if the layer is one that has feedback.
+fn width(graph: &Graph, weight: ValueId) -> Option<usize> {
+    let shape = graph.value(weight).tensor.as_ref()?.shape();
+    let plain = match node_of(graph, weight)? {
+        Op::Conv(conv) => conv.groups == 1,
+        Op::Linear => true,
+        _ => false,
+    };
+    let width = shape.iter().skip(1).product();
+    (plain && (1..=WIDEST).contains(&width)).then_some(width)
+}
+
+/// Appends the inputs of randomly chosen outputs.
+fn gather(graph: &Graph, weight: ValueId, input: &Tensor, count: usize, rng: &mut ChaCha8Rng, out: &mut Vec<f32>) {
+    let floats = input.to_floats();
+    match (node_of(graph, weight), input.shape()) {
+        (Some(Op::Conv(conv)), &[images, channels, height, width]) => {
+            for _ in 0..count {
+                let image = rng.random_range(0..images);
+                let maps = &floats[image * channels * height * width..][..channels * height * width];
+                let outputs = outputs(conv, [height, width]);
+                let place = outputs.map(|count| rng.random_range(0..count.max(1)));
+                window(conv, maps, [height, width], place, out);
+            }
+        }
+        (Some(Op::Linear), shape) => {
+            let width = shape.last().copied().unwrap_or(1).max(1);
+            let rows = floats.len() / width;
+            for _ in 0..count {
+                out.extend_from_slice(&floats[rng.random_range(0..rows.max(1)) * width..][..width]);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Rows and columns of a convolution's output.
+fn outputs(conv: &Conv, sizes: [usize; 2]) -> [usize; 2] {
+    std::array::from_fn(|axis| {
+        let reach = conv.dilation[axis] * (conv.kernel[axis] - 1) + 1;
+        (sizes[axis] + conv.pads[axis] + conv.pads[axis + 2]).saturating_sub(reach) / conv.stride[axis] + 1
+    })
+}
+
+/// What the taps of all channels see for one output.
+fn window(conv: &Conv, maps: &[f32], [height, width]: [usize; 2], [row, column]: [usize; 2], out: &mut Vec<f32>) {
+    for plane in maps.chunks_exact(height * width) {
+        for y in 0..conv.kernel[0] {
+            for x in 0..conv.kernel[1] {
+                let y = (row * conv.stride[0] + y * conv.dilation[0]).checked_sub(conv.pads[0]);
+                let x = (column * conv.stride[1] + x * conv.dilation[1]).checked_sub(conv.pads[1]);
+                out.push(match (y.filter(|&y| y < height), x.filter(|&x| x < width)) {
+                    (Some(y), Some(x)) => plane[y * width + x],
+                    _ => 0.0,
+                });
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use gaunt_graph::zoo::{self, Arch};
+    use gaunt_train::Device;
+
+    use super::*;
+
+    const WIDTH: usize = 7;
+
+    /// Rows of numbers that go together.
+    fn samples(count: usize) -> Vec<f32> {
+        let mut rng = ChaCha8Rng::seed_from_u64(3);
+        let mut row = [0.0f32; WIDTH];
+        let mut next = || {
+            let mut last = 0.0;
+            for x in &mut row {
+                last = 0.8 * last + rng.random::<f32>() - 0.3;
+                *x = last;
+            }
+            row
+        };
+        (0..count).flat_map(|_| next()).collect()
+    }
+
+    /// The mean square of what errors change, with the damping.
+    fn change(samples: &[f32], errors: &[f32]) -> f64 {
+        let rows = samples.chunks_exact(WIDTH);
+        let count = rows.len() as f64;
+        let dot = |row: &[f32]| row.iter().zip(errors).map(|(x, e)| f64::from(x * e)).sum::<f64>();
+        let squares = samples.iter().map(|x| f64::from(x * x)).sum::<f64>() / count / WIDTH as f64;
+        rows.map(|row| dot(row).powi(2)).sum::<f64>() / count
+            + DAMPING * squares * errors.iter().map(|e| f64::from(e * e)).sum::<f64>()
+    }
+
+    #[test]
+    fn successive_decisions_add_up_to_the_change_of_the_outputs() {
+        let samples = samples(500);
+        let feedback = Feedback::of(&samples, WIDTH).unwrap();
+        let errors = [0.3, -0.4, 0.1, 0.0, 0.5, -0.2, 0.25];
+        let squares = samples.iter().map(|x| f64::from(x * x)).sum::<f64>() / 500.0 / WIDTH as f64;
+        let parts = (0..WIDTH).map(|k| {
+            f64::from(feedback.gain(k)) * f64::from(errors[k] + feedback.at(k, &errors[..k])).powi(2) * squares
+        });
+        let (sum, expected) = (parts.sum::<f64>(), change(&samples, &errors));
+        assert!((sum / expected - 1.0).abs() < 1e-3, "{sum} for {expected}");
+    }
+
+    #[test]
+    fn errors_are_made_good() {
+        let samples = samples(500);
+        let feedback = Feedback::of(&samples, WIDTH).unwrap();
+        let weights = [0.4f32, 1.3, -0.6, 2.2, 0.45, -1.4, 0.35];
+        let plain = weights.map(|w| w.round() - w);
+        let mut errors = Vec::new();
+        for (k, w) in weights.iter().enumerate() {
+            errors.push((w - feedback.at(k, &errors)).round() - w);
+        }
+        assert!(change(&samples, &errors) < 0.6 * change(&samples, &plain));
+    }
+
+    #[test]
+    fn inputs_that_are_always_zero_give_none() {
+        assert!(Feedback::of(&[0.0; 3 * WIDTH], WIDTH).is_none());
+    }
+
+    #[test]
+    fn windows_are_what_a_convolution_reads() {
+        let conv = Conv { kernel: [3, 2], stride: [2, 1], pads: [1, 0, 0, 1], dilation: [1, 2], groups: 1 };
+        let maps: Vec<f32> = (0..2 * 4 * 5).map(|i| i as f32 + 1.0).collect();
+        assert_eq!(outputs(&conv, [4, 5]), [2, 4]);
+        let mut found = Vec::new();
+        window(&conv, &maps, [4, 5], [0, 3], &mut found);
+        assert_eq!(found, [0.0, 0.0, 4.0, 0.0, 9.0, 0.0, 0.0, 0.0, 24.0, 0.0, 29.0, 0.0]);
+    }
+
+    #[test]
+    fn layers_of_a_network_have_feedback_unless_they_have_groups() {
+        let graph = zoo::build(Arch::MobilenetV2, 10, [3, 8, 8], 0).unwrap();
+        let mut network = Network::new(&graph, &Device::default()).unwrap();
+        let weights: Vec<ValueId> = graph.weights().into_iter().map(|weight| weight.value).collect();
+        let images = (0..2 * 3 * 64).map(|i| (i % 13) as f32 / 6.0 - 1.0).collect();
+        let batch = Batch { images, shape: [2, 3, 8, 8], labels: vec![0, 1], indices: vec![0, 1] };
+        let found = measure(&mut network, &graph, &weights, [batch], 1).unwrap();
+        assert_eq!(found.len(), weights.len());
+        for (feedback, &weight) in found.iter().zip(&weights) {
+            let grouped = matches!(node_of(&graph, weight), Some(Op::Conv(conv)) if conv.groups > 1);
+            assert!(feedback.is_none() || !grouped);
+            if let Some(feedback) = feedback {
+                assert_eq!(Some(feedback.gains.len()), width(&graph, weight));
+            }
+        }
+        assert!(found.iter().filter(|feedback| feedback.is_some()).count() > weights.len() / 2);
+    }
+}
