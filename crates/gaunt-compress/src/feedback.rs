@@ -34,18 +34,17 @@ pub struct Feedback {
 }
 
 impl Feedback {
-    /// Of the second moments of inputs: `samples` holds rows of `width` numbers.
-    fn of(samples: &[f32], width: usize) -> Option<Self> {
-        let mut moments = moments(samples, width);
-        let mean = (0..width).map(|k| moments[k * width + k]).sum::<f64>() / width as f64;
-        if !(mean > 0.0) {
+    /// None if the inputs say nothing.
+    fn of(Moments { width, mut sums }: Moments) -> Option<Self> {
+        let mean = (0..width).map(|k| sums[k * width + k]).sum::<f64>() / width as f64;
+        if !mean.is_finite() || mean <= 0.0 {
             return None;
         }
         for k in 0..width {
-            moments[k * width + k] += DAMPING * mean;
+            sums[k * width + k] += DAMPING * mean;
         }
-        factorize(&mut moments, width);
-        let row = |k: usize| &moments[k * width..][..width];
+        factorize(&mut sums, width);
+        let row = |k: usize| &sums[k * width..][..width];
         let factors = (0..width).map(|k| row(k)[..k].iter().map(|u| (u / row(k)[k]) as f32).collect());
         let gains = (0..width).map(|k| (row(k)[k].powi(2) / mean) as f32);
         Some(Self { factors: factors.collect(), gains: gains.collect() })
@@ -62,24 +61,32 @@ impl Feedback {
     }
 }
 
-/// `X^T X` over the rows of `X`, symmetric.
-fn moments(samples: &[f32], width: usize) -> Vec<f64> {
-    let count = samples.len() / width;
-    let mut moments = vec![0.0; width * width];
-    moments.par_chunks_mut(width).enumerate().for_each(|(k, row)| {
-        for block in samples.chunks(64 * width) {
-            let mut sums = vec![0.0f32; k + 1];
-            for sample in block.chunks_exact(width) {
-                let x = sample[k];
-                if x != 0.0 {
+/// Sums of products of the inputs of a layer: the lower triangle of a matrix of `width` rows.
+struct Moments {
+    width: usize,
+    sums: Vec<f64>,
+}
+
+impl Moments {
+    fn new(width: usize) -> Self {
+        Self { width, sums: vec![0.0; width * width] }
+    }
+
+    /// Adds rows of `width` inputs.
+    fn add(&mut self, samples: &[f32]) {
+        let width = self.width;
+        self.sums.par_chunks_mut(width).enumerate().for_each(|(k, row)| {
+            // Few enough for sums in single precision.
+            for block in samples.chunks(64 * width) {
+                let mut sums = vec![0.0f32; k + 1];
+                for sample in block.chunks_exact(width).filter(|sample| sample[k] != 0.0) {
+                    let x = sample[k];
                     sums.iter_mut().zip(sample).for_each(|(sum, y)| *sum += x * y);
                 }
+                row.iter_mut().zip(sums).for_each(|(moment, sum)| *moment += f64::from(sum));
             }
-            row.iter_mut().zip(sums).for_each(|(moment, sum)| *moment += f64::from(sum));
-        }
-        row.iter_mut().for_each(|moment| *moment /= count.max(1) as f64);
-    });
-    moments
+        });
+    }
 }
 
 /// Turns the lower triangle of `H = U U^T` into the transpose of `U`: row `k` holds `U_ik` up to `i = k`. From the last row to the first.
@@ -108,24 +115,28 @@ pub fn measure(
     batches: impl IntoIterator<Item = Batch>,
     seed: u64,
 ) -> Result<Vec<Option<Feedback>>, TrainError> {
-    let mut samples: Vec<Vec<f32>> = vec![Vec::new(); weights.len()];
-    let mut widths = vec![0; weights.len()];
+    let mut moments: Vec<Option<Moments>> =
+        weights.iter().map(|&weight| width(graph, weight).map(Moments::new)).collect();
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let batches: Vec<Batch> = batches.into_iter().collect();
+    let (mut samples, batches) = (Vec::new(), batches.into_iter().collect::<Vec<Batch>>());
     for batch in &batches {
         for (weight, input) in network.layer_inputs(&batch.images, batch.labels.len())? {
-            let Some(place) = weights.iter().position(|&other| other == weight) else { continue };
-            let Some(width) = width(graph, weight) else { continue };
-            widths[place] = width;
-            let wanted = (SAMPLES * width).div_ceil(batches.len());
-            gather(graph, weight, &input, wanted, &mut rng, &mut samples[place]);
+            let place = weights.iter().position(|&other| other == weight);
+            if let Some(moments) = place.and_then(|place| moments[place].as_mut()) {
+                samples.clear();
+                gather(
+                    graph,
+                    weight,
+                    &input,
+                    (SAMPLES * moments.width).div_ceil(batches.len()),
+                    &mut rng,
+                    &mut samples,
+                );
+                moments.add(&samples);
+            }
         }
     }
-    Ok(samples
-        .iter()
-        .zip(widths)
-        .map(|(samples, width)| Feedback::of(samples, width.max(1)).filter(|_| width > 0))
-        .collect())
+    Ok(moments.into_iter().map(|moments| moments.and_then(Feedback::of)).collect())
 }
 
 fn node_of(graph: &Graph, weight: ValueId) -> Option<&Op> {
@@ -216,6 +227,12 @@ mod tests {
         (0..count).flat_map(|_| next()).collect()
     }
 
+    fn feedback_of(samples: &[f32]) -> Option<Feedback> {
+        let mut moments = Moments::new(WIDTH);
+        moments.add(samples);
+        Feedback::of(moments)
+    }
+
     /// The mean square of what errors change, with the damping.
     fn change(samples: &[f32], errors: &[f32]) -> f64 {
         let rows = samples.chunks_exact(WIDTH);
@@ -229,7 +246,7 @@ mod tests {
     #[test]
     fn successive_decisions_add_up_to_the_change_of_the_outputs() {
         let samples = samples(500);
-        let feedback = Feedback::of(&samples, WIDTH).unwrap();
+        let feedback = feedback_of(&samples).unwrap();
         let errors = [0.3, -0.4, 0.1, 0.0, 0.5, -0.2, 0.25];
         let squares = samples.iter().map(|x| f64::from(x * x)).sum::<f64>() / 500.0 / WIDTH as f64;
         let parts = (0..WIDTH).map(|k| {
@@ -242,7 +259,7 @@ mod tests {
     #[test]
     fn errors_are_made_good() {
         let samples = samples(500);
-        let feedback = Feedback::of(&samples, WIDTH).unwrap();
+        let feedback = feedback_of(&samples).unwrap();
         let weights = [0.4f32, 1.3, -0.6, 2.2, 0.45, -1.4, 0.35];
         let plain = weights.map(|w| w.round() - w);
         let mut errors = Vec::new();
@@ -254,7 +271,7 @@ mod tests {
 
     #[test]
     fn inputs_that_are_always_zero_give_none() {
-        assert!(Feedback::of(&[0.0; 3 * WIDTH], WIDTH).is_none());
+        assert!(feedback_of(&[0.0; 3 * WIDTH]).is_none());
     }
 
     #[test]

@@ -236,7 +236,7 @@ pub struct Compress {
     /// Images per step
     #[arg(long, value_name = "N", default_value_t = 128, value_parser = clap::value_parser!(u32).range(2..=65_536))]
     pub batch: u32,
-    /// How long to look for the final codes: as trained, refined once, or refined in several ways, each of which costs an evaluation
+    /// How long to look for the final codes: as trained or rounded, refined once, or refined in several ways, each of which costs an evaluation
     #[arg(long, value_enum, default_value_t = EffortName::Normal)]
     pub effort: EffortName,
     /// How layers share the budget: joint, uniform (a control), or int8 (no training, 8 bits each, no budget: a dense network as a
@@ -258,9 +258,9 @@ pub struct Compress {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum EffortName {
-    /// The codes as they were trained
+    /// The codes as they were trained; without training, rounded
     Low,
-    /// One refinement, or the codes as they were trained
+    /// One refinement, or the codes as they were trained; without training, weights make good each other's errors
     Normal,
     /// The best of several refinements
     High,
