@@ -45,6 +45,10 @@ const FILLED: f64 = 0.985;
 /// Factor on the steps, and how often, when every state seen in training loses too much.
 const FINER: f32 = 0.85;
 const FINER_ROUNDS: usize = 8;
+/// Factor on the steps, and how often, where nothing is trained and accuracy is the budget; the factor that is no longer worth a try.
+const COARSER: f32 = 1.25;
+const COARSER_ROUNDS: usize = 16;
+const LEAST_STRIDE: f32 = 1.01;
 
 impl Run<'_> {
     /// Makes the final graph of the trained codes, refined in the ways that the effort allows or as they are: training has
@@ -75,6 +79,8 @@ impl Run<'_> {
         }
         if !outcome.holds && self.options.budget.max_drop.is_some() {
             outcome = self.retreat(outcome, observer)?;
+        } else if self.options.epochs == 0 && !by_size {
+            outcome = self.advance(outcome, refinements[0], observer)?;
         }
         observer.phase("rounding without training, for comparison");
         outcome.before_tuning = self.round_dense(outcome.bytes as f64)?;
@@ -107,6 +113,33 @@ impl Run<'_> {
             outcome = self.candidate(0.0, observer)?;
         }
         Ok(if outcome.holds { outcome } else { first })
+    }
+
+    /// The coarsest steps that lose no more than allowed, from ones that do: a network that is not trained was not brought there.
+    fn advance(
+        &mut self,
+        first: Outcome,
+        refinement: f32,
+        observer: &mut dyn Observer,
+    ) -> Result<Outcome, CompressError> {
+        let (mut best, mut largest, mut stride, mut too_far) = (first, self.step_size, COARSER, false);
+        for _ in 0..COARSER_ROUNDS {
+            self.step_size = largest * stride;
+            let next = self.candidate(refinement, observer)?;
+            if next.holds {
+                (best, largest) = (next, self.step_size);
+            } else {
+                too_far = true;
+            }
+            // Large strides up to the first that goes too far, then ever smaller ones.
+            if too_far {
+                stride = stride.sqrt();
+            }
+            if stride < LEAST_STRIDE {
+                break;
+            }
+        }
+        Ok(best)
     }
 
     fn candidate(&mut self, refinement: f32, observer: &mut dyn Observer) -> Result<Outcome, CompressError> {

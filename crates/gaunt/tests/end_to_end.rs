@@ -88,6 +88,21 @@ fn quantising_without_training_and_overrides_work() {
 }
 
 #[test]
+fn without_training_the_smallest_file_is_looked_for_that_keeps_the_accuracy() {
+    let place = Workplace::with_lenet5();
+    let file = |drop: u32| {
+        let line =
+            format!("compress lenet5.safetensors --data digits --max-drop {drop} --epochs 0 -o {drop}.gaunt --json");
+        let report = json(&place.succeed(&line));
+        let number = |path: &str| report.pointer(path).unwrap().as_f64().unwrap();
+        assert!(number("/validation/original") - number("/validation/after_tuning") <= f64::from(drop), "{report}");
+        number("/file_ratio")
+    };
+    let (little, much) = (file(2), file(20));
+    assert!(little > 8.5 && much > 1.2 * little, "{little} and {much} times smaller");
+}
+
+#[test]
 fn a_dense_network_is_stored_at_eight_bits_and_compressed_from_there() {
     let place = Workplace::with_lenet5();
     let stored = json(&place.succeed("compress lenet5.safetensors --data digits --method int8 -o dense.gaunt --json"));
