@@ -50,9 +50,10 @@ impl Feedback {
         Some(Self { factors: factors.collect(), gains: gains.collect() })
     }
 
-    /// What weight `k` has to make good: the errors of those before it, as they come down to it.
-    pub fn at(&self, k: usize, errors: &[f32]) -> f32 {
-        self.factors[k].iter().zip(errors).map(|(factor, error)| factor * error).sum()
+    /// What weight `k` has to make good: the errors of those before it, as they come down to it. Those from the weight `first` on are added to
+    /// what is known of the others.
+    pub fn at(&self, k: usize, known: f32, first: usize, errors: &[f32]) -> f32 {
+        self.factors[k][first..].iter().zip(errors).fold(known, |sum, (factor, error)| sum + factor * error)
     }
 
     /// How much the error of weight `k` counts in the end.
@@ -250,7 +251,7 @@ mod tests {
         let errors = [0.3, -0.4, 0.1, 0.0, 0.5, -0.2, 0.25];
         let squares = samples.iter().map(|x| f64::from(x * x)).sum::<f64>() / 500.0 / WIDTH as f64;
         let parts = (0..WIDTH).map(|k| {
-            f64::from(feedback.gain(k)) * f64::from(errors[k] + feedback.at(k, &errors[..k])).powi(2) * squares
+            f64::from(feedback.gain(k)) * f64::from(errors[k] + feedback.at(k, 0.0, 0, &errors[..k])).powi(2) * squares
         });
         let (sum, expected) = (parts.sum::<f64>(), change(&samples, &errors));
         assert!((sum / expected - 1.0).abs() < 1e-3, "{sum} for {expected}");
@@ -264,7 +265,7 @@ mod tests {
         let plain = weights.map(|w| w.round() - w);
         let mut errors = Vec::new();
         for (k, w) in weights.iter().enumerate() {
-            errors.push((w - feedback.at(k, &errors)).round() - w);
+            errors.push((w - feedback.at(k, 0.0, 0, &errors)).round() - w);
         }
         assert!(change(&samples, &errors) < 0.6 * change(&samples, &plain));
     }

@@ -47,11 +47,15 @@ fn refine_kernel(
     let first = errors.len();
     let [empty, full] = model.kernel_costs().map(|bits| price * bits);
     let (mut as_empty, mut as_full) = (empty, full);
-    let mut emptied = errors.clone();
+    // The errors of this kernel if it is emptied.
+    let mut emptied = Vec::with_capacity(latent.len());
     for (&u, code) in latent.iter().zip(codes.iter_mut()) {
         let k = errors.len();
-        let (made_good, gain) = feedback.map_or((0.0, 1.0), |feedback| (feedback.at(k, errors), feedback.gain(k)));
-        let aim = u * scale - made_good;
+        let (before, gain) =
+            feedback.map_or((0.0, 1.0), |feedback| (feedback.at(k, 0.0, 0, &errors[..first]), feedback.gain(k)));
+        let aim_after =
+            |kernel: &[f32]| u * scale - feedback.map_or(0.0, |feedback| feedback.at(k, before, first, kernel));
+        let aim = aim_after(&errors[first..]);
         let distortion = |aim: f32, code: i32| 0.5 * gain * (aim - code as f32).powi(2);
         let cost = |code: i32| distortion(aim, code) + price * model.cost(code);
         if feedback.is_some() {
@@ -65,13 +69,12 @@ fn refine_kernel(
         model.take(*code);
         as_full += best;
         errors.push(*code as f32 - u * scale);
-        let aim = u * scale - feedback.map_or(0.0, |feedback| feedback.at(k, &emptied));
-        as_empty += distortion(aim, 0);
+        as_empty += distortion(aim_after(&emptied), 0);
         emptied.push(-u * scale);
     }
     if as_empty < as_full {
         codes.fill(0);
         errors.truncate(first);
-        errors.extend(&emptied[first..]);
+        errors.extend(emptied);
     }
 }

@@ -159,6 +159,9 @@ impl<'a> Rows<'a> {
         match &mut source {
             Source::Floats { .. } => float_row.resize(length, 0.0),
             Source::Codes { coder, .. } => {
+                if count == 0 && !coder.is_complete() {
+                    return Err(FormatError::Truncated { place: PLACE });
+                }
                 code_row.resize(length, 0);
                 codes = (count > 0).then(|| codes::Rows::begin(coder, shape));
             }
