@@ -42,6 +42,9 @@ const NUDGES: usize = 8;
 const NUDGE: f32 = 1.002;
 /// A file of at least this share of its size budget is not made finer.
 const FILLED: f64 = 0.985;
+/// Refinements that a file which is too large is tried with: the factor from one to the next, and the strongest.
+const STRONGER: f32 = 2.0;
+const STRONGEST: f32 = 32.0;
 /// Factor on the steps, and how often, when every state seen in training loses too much.
 const FINER: f32 = 0.85;
 const FINER_ROUNDS: usize = 8;
@@ -65,7 +68,8 @@ impl Run<'_> {
         if feedback {
             self.measure_feedback(observer)?;
         }
-        let refinements = self.options.effort.refinements(feedback);
+        let mut refinements = self.options.effort.refinements(feedback).to_vec();
+        refinements.splice(..0, self.fitting_refinement(refinements[0])?);
         let mut outcome = self.candidate(refinements[0], observer)?;
         for &refinement in &refinements[1..] {
             if outcome.holds && !by_size {
@@ -85,6 +89,30 @@ impl Run<'_> {
         observer.phase("rounding without training, for comparison");
         outcome.before_tuning = self.round_dense(outcome.bytes as f64)?;
         Ok(outcome)
+    }
+
+    /// The least refinement beyond `strongest` at which the file keeps its size budget with the steps that its codes were trained with, if
+    /// training has left it too large: steps that are a few per cent coarser round all weights anew, which costs far more.
+    fn fitting_refinement(&mut self, strongest: f32) -> Result<Option<f32>, CompressError> {
+        let Some(limit) = self.size_limit().filter(|_| self.options.epochs > 0 && strongest > 0.0) else {
+            return Ok(None);
+        };
+        if self.share(strongest, 1.0, limit)? <= 1.0 {
+            return Ok(None);
+        }
+        let (mut weaker, mut stronger) = (strongest, strongest * STRONGER);
+        while self.share(stronger, 1.0, limit)? > 1.0 {
+            (weaker, stronger) = (stronger, stronger * STRONGER);
+            if stronger > STRONGEST {
+                return Ok(None);
+            }
+        }
+        bisect(weaker, stronger, |strength| self.share(strength, 1.0, limit)).map(Some)
+    }
+
+    /// Bytes that the file may have but for its last metadata.
+    fn size_limit(&self) -> Option<f64> {
+        self.options.budget.bytes(self.parameters).map(|limit| limit - METADATA_SLACK)
     }
 
     /// Without training nobody else makes good what rounding does. A network that has been trained to its codes is best left with them.
@@ -156,7 +184,7 @@ impl Run<'_> {
 
     /// The graph of the trained codes, its steps fitted so that the file fills the size budget, if there is one.
     fn fit(&mut self, refinement: f32) -> Result<(Graph, usize), CompressError> {
-        let limit = self.options.budget.bytes(self.parameters).map(|limit| limit - METADATA_SLACK);
+        let limit = self.size_limit();
         if let Some(limit) = limit {
             self.step_size *= self.fitting_factor(refinement, limit)?;
         }
@@ -191,19 +219,7 @@ impl Run<'_> {
             }
             finer = 1.0 / WIDER;
         }
-        for _ in 0..FIT_ROUNDS {
-            let middle = (finer * coarser).sqrt();
-            let share = self.share(refinement, middle, limit)?;
-            if share > 1.0 {
-                finer = middle;
-            } else {
-                coarser = middle;
-                if share >= FILLED {
-                    break;
-                }
-            }
-        }
-        Ok(coarser)
+        bisect(finer, coarser, |factor| self.share(refinement, factor, limit))
     }
 
     /// Bytes of the file over `limit` if steps were `factor` times what they are.
@@ -263,5 +279,44 @@ impl Run<'_> {
         self.upload();
         self.measure_statistics()?;
         Ok(evaluate(&mut self.network, &self.data.validation, &self.options.normalization)?.top1)
+    }
+}
+
+/// The least number at which a file keeps its budget, by bisection of the logarithm between one at which it is too large and one at
+/// which it is not; the first that is found to fill the budget. `share` is the part of the budget that it takes.
+fn bisect<E>(mut too_small: f32, mut enough: f32, mut share: impl FnMut(f32) -> Result<f64, E>) -> Result<f32, E> {
+    for _ in 0..FIT_ROUNDS {
+        let middle = (too_small * enough).sqrt();
+        let share = share(middle)?;
+        if share > 1.0 {
+            too_small = middle;
+            continue;
+        }
+        enough = middle;
+        if share >= FILLED {
+            break;
+        }
+    }
+    Ok(enough)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bisection_ends_in_what_fits_and_stops_when_the_budget_is_filled() {
+        let mut calls = 0;
+        let found = bisect(1.0, 4.0, |x| {
+            calls += 1;
+            Ok::<_, ()>(3.0 / f64::from(x))
+        });
+        assert!(found.is_ok_and(|x| (3.0..=3.0 / 0.985).contains(&x)), "{found:?}");
+        assert!(calls < FIT_ROUNDS);
+        // Nothing fills it: the size jumps.
+        let found = bisect(1.0, 4.0, |x| Ok::<_, ()>(if x < 2.5 { 1.5 } else { 0.5 }));
+        assert!(found.is_ok_and(|x| (2.5..2.502).contains(&x)), "{found:?}");
+        assert_eq!(bisect(1.0, 4.0, |_| Ok::<_, ()>(1.1)), Ok(4.0));
+        assert_eq!(bisect(1.0, 4.0, |_| Err("a full disk")), Err("a full disk"));
     }
 }
