@@ -116,7 +116,10 @@ mod tests {
         let mut controller = Controller::new(&budget, 1, 8000.0, Approach::BY_PULL);
         let [early, late] = [(0.9, 0.1), (1.0, 0.0)].map(|(progress, rate)| controller.target(progress, rate));
         let above = (0.1 * Approach::BY_PULL.settling).exp();
-        assert!((late - 990.0).abs() < 1e-6 && (early - 990.0 * above).abs() < 1e-6 && above > 1.004, "{early}, then {late}");
+        assert!(
+            (late - 990.0).abs() < 1e-6 && (early - 990.0 * above).abs() < 1e-6 && above > 1.004,
+            "{early}, then {late}"
+        );
     }
 
     #[test]
