@@ -12,7 +12,7 @@
 //! *GPTQ*, 2023, in the form of successive decisions), and its own error then counts by `U_kk^2`.
 
 use gaunt_data::Batch;
-use gaunt_graph::{Conv, Graph, Op, Tensor, ValueId};
+use gaunt_graph::{Conv, Graph, Node, Op, Tensor, ValueId};
 use gaunt_train::{Network, TrainError};
 use rand::{RngExt, SeedableRng, rngs::ChaCha8Rng};
 use rayon::prelude::*;
@@ -140,14 +140,14 @@ pub fn measure(
     Ok(moments.into_iter().map(|moments| moments.and_then(Feedback::of)).collect())
 }
 
-fn node_of(graph: &Graph, weight: ValueId) -> Option<&Op> {
-    graph.nodes.iter().find(|node| node.inputs.get(1) == Some(&weight)).map(|node| &node.op)
+fn node_of(graph: &Graph, weight: ValueId) -> Option<&Node> {
+    graph.nodes.iter().find(|node| node.inputs.get(1) == Some(&weight))
 }
 
 /// Weights of an output channel, if the layer is one that has feedback.
 fn width(graph: &Graph, weight: ValueId) -> Option<usize> {
     let shape = graph.value(weight).tensor.as_ref()?.shape();
-    let plain = match node_of(graph, weight)? {
+    let plain = match &node_of(graph, weight)?.op {
         Op::Conv(conv) => conv.groups == 1,
         Op::Linear => true,
         _ => false,
@@ -158,18 +158,19 @@ fn width(graph: &Graph, weight: ValueId) -> Option<usize> {
 
 /// Appends the inputs of randomly chosen outputs.
 fn gather(graph: &Graph, weight: ValueId, input: &Tensor, count: usize, rng: &mut ChaCha8Rng, out: &mut Vec<f32>) {
+    let Some(node) = node_of(graph, weight) else { return };
     let floats = input.to_floats();
-    match (node_of(graph, weight), input.shape()) {
-        (Some(Op::Conv(conv)), &[images, channels, height, width]) => {
+    match (&node.op, input.shape()) {
+        (Op::Conv(conv), &[images, channels, height, width]) => {
+            let outputs = &graph.value(node.outputs[0]).shape;
             for _ in 0..count {
                 let image = rng.random_range(0..images);
                 let maps = &floats[image * channels * height * width..][..channels * height * width];
-                let outputs = outputs(conv, [height, width]);
-                let place = outputs.map(|count| rng.random_range(0..count.max(1)));
+                let place = [outputs[2], outputs[3]].map(|count| rng.random_range(0..count.at(images)));
                 window(conv, maps, [height, width], place, out);
             }
         }
-        (Some(Op::Linear), shape) => {
+        (Op::Linear, shape) => {
             let width = shape.last().copied().unwrap_or(1).max(1);
             let rows = floats.len() / width;
             for _ in 0..count {
@@ -178,14 +179,6 @@ fn gather(graph: &Graph, weight: ValueId, input: &Tensor, count: usize, rng: &mu
         }
         _ => {}
     }
-}
-
-/// Rows and columns of a convolution's output.
-fn outputs(conv: &Conv, sizes: [usize; 2]) -> [usize; 2] {
-    std::array::from_fn(|axis| {
-        let reach = conv.dilation[axis] * (conv.kernel[axis] - 1) + 1;
-        (sizes[axis] + conv.pads[axis] + conv.pads[axis + 2]).saturating_sub(reach) / conv.stride[axis] + 1
-    })
 }
 
 /// What the taps of all channels see for one output.
@@ -279,7 +272,6 @@ mod tests {
     fn windows_are_what_a_convolution_reads() {
         let conv = Conv { kernel: [3, 2], stride: [2, 1], pads: [1, 0, 0, 1], dilation: [1, 2], groups: 1 };
         let maps: Vec<f32> = (0..2 * 4 * 5).map(|i| i as f32 + 1.0).collect();
-        assert_eq!(outputs(&conv, [4, 5]), [2, 4]);
         let mut found = Vec::new();
         window(&conv, &maps, [4, 5], [0, 3], &mut found);
         assert_eq!(found, [0.0, 0.0, 4.0, 0.0, 9.0, 0.0, 0.0, 0.0, 24.0, 0.0, 29.0, 0.0]);
@@ -295,7 +287,7 @@ mod tests {
         let found = measure(&mut network, &graph, &weights, [batch], 1).unwrap();
         assert_eq!(found.len(), weights.len());
         for (feedback, &weight) in found.iter().zip(&weights) {
-            let grouped = matches!(node_of(&graph, weight), Some(Op::Conv(conv)) if conv.groups > 1);
+            let grouped = matches!(&node_of(&graph, weight).unwrap().op, Op::Conv(conv) if conv.groups > 1);
             assert!(feedback.is_none() || !grouped);
             if let Some(feedback) = feedback {
                 assert_eq!(Some(feedback.gains.len()), width(&graph, weight));

@@ -69,8 +69,11 @@ impl Run<'_> {
             self.measure_feedback(observer)?;
         }
         let mut refinements = self.options.effort.refinements(feedback).to_vec();
-        refinements.splice(..0, self.fitting_refinement(refinements[0])?);
         let mut outcome = self.candidate(refinements[0], observer)?;
+        if self.options.epochs > 0 && self.step_size > step_size {
+            self.step_size = step_size;
+            refinements.splice(1..1, self.fitting_refinement(refinements[0])?);
+        }
         for &refinement in &refinements[1..] {
             if outcome.holds && !by_size {
                 break;
@@ -91,15 +94,12 @@ impl Run<'_> {
         Ok(outcome)
     }
 
-    /// The least refinement beyond `strongest` at which the file keeps its size budget with the steps that its codes were trained with, if
-    /// training has left it too large: steps that are a few per cent coarser round all weights anew, which costs far more.
+    /// The least refinement beyond `strongest`, at which the file is too large, that keeps its size budget with the steps that its codes
+    /// were trained with: steps that are a few per cent coarser round all weights anew, which costs far more.
     fn fitting_refinement(&mut self, strongest: f32) -> Result<Option<f32>, CompressError> {
-        let Some(limit) = self.size_limit().filter(|_| self.options.epochs > 0 && strongest > 0.0) else {
+        let Some(limit) = self.size_limit().filter(|_| strongest > 0.0) else {
             return Ok(None);
         };
-        if self.share(strongest, 1.0, limit)? <= 1.0 {
-            return Ok(None);
-        }
         let (mut weaker, mut stronger) = (strongest, strongest * STRONGER);
         while self.share(stronger, 1.0, limit)? > 1.0 {
             (weaker, stronger) = (stronger, stronger * STRONGER);

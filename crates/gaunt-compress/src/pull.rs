@@ -9,9 +9,7 @@
 //! anything was pulled: a network in distress has larger gradients, and must not be pulled harder for it.
 
 /// Bits for each weight of the original below which weights shrink.
-pub(crate) const COARSEST: f64 = 1.6;
-/// Bits below which a budget is met that way; others are met by steps alone.
-pub(crate) const SPARSE: f64 = 1.5;
+pub(crate) const SPARSE: f64 = 1.3;
 /// The steps of layers, in deviations of their weights, where weights are meant to shrink.
 pub(crate) const STEP_RANGE: (f32, f32) = (0.35, 1.5);
 /// Change of the price's logarithm for each unit of the size's logarithmic error: when it changes, and at every look, where a file

@@ -16,7 +16,7 @@ use crate::{
     controller::{Approach, Controller},
     feedback::Feedback,
     options::*,
-    pull::{COARSEST, Pull, SPARSE, STEP_RANGE},
+    pull::{Pull, SPARSE, STEP_RANGE},
     quantizer::Layer,
     size::SizeModel,
     start,
@@ -223,7 +223,7 @@ impl<'a> Run<'a> {
     /// Moves the file towards `target` bytes: by coarser steps, or by a stronger pull once the network is sparse.
     fn steer(&mut self, target: f64) {
         let wanted = self.size.payload_bits(target, &self.layers);
-        if self.will_pull && wanted < COARSEST * self.original_weights() as f64 {
+        if self.will_pull && wanted < SPARSE * self.original_weights() as f64 {
             self.round();
             self.layers.iter_mut().for_each(Layer::refit);
             if self.pull.is_released() {
