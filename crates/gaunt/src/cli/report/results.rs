@@ -99,6 +99,7 @@ fn draw_network(area: &Area<'_>, name: &str, places: &[(&Point, (f64, f64))]) ->
         .x_desc("bytes of the file")
         .y_desc("points lost")
         .x_label_formatter(&size)
+        .y_label_formatter(&tenths)
         .label_style(("sans-serif", SMALL))
         .draw()
         .map_err(failed)?;
@@ -109,6 +110,11 @@ fn draw_network(area: &Area<'_>, name: &str, places: &[(&Point, (f64, f64))]) ->
     });
     chart.draw_series(marks).map_err(failed)?;
     Ok(())
+}
+
+/// To the nearest tenth; adding zero takes the sign off a zero.
+fn tenths(points: &f64) -> String {
+    format!("{:.1}", (points * 10.0).round() / 10.0 + 0.0)
 }
 
 /// Round numbers between two: once, twice and five times the powers of ten, or more of them where those are too few to read by.
@@ -137,6 +143,11 @@ mod tests {
         for part in ["<svg", "VGG", "gaunt", "others", "points lost"] {
             assert!(drawn.contains(part), "{part}");
         }
+    }
+
+    #[test]
+    fn a_tick_at_zero_has_no_sign() {
+        assert_eq!([-1e-17, 0.0, -0.2, 1.4000000001].map(|points| tenths(&points)), ["0.0", "0.0", "-0.2", "1.4"]);
     }
 
     #[test]
