@@ -199,7 +199,10 @@ fn window(conv: &Conv, maps: &[f32], [height, width]: [usize; 2], [row, column]:
 
 #[cfg(test)]
 mod tests {
-    use gaunt_graph::zoo::{self, Arch};
+    use gaunt_graph::{
+        Dim,
+        zoo::{self, Arch},
+    };
     use gaunt_train::Device;
 
     use super::*;
@@ -272,6 +275,11 @@ mod tests {
     fn windows_are_what_a_convolution_reads() {
         let conv = Conv { kernel: [3, 2], stride: [2, 1], pads: [1, 0, 0, 1], dilation: [1, 2], groups: 1 };
         let maps: Vec<f32> = (0..2 * 4 * 5).map(|i| i as f32 + 1.0).collect();
+        // What the graph gives the node as its output, and places are drawn from.
+        let [images, weights] =
+            [vec![Dim::Batch(1), Dim::Fixed(2), Dim::Fixed(4), Dim::Fixed(5)], [3, 2, 3, 2].map(Dim::Fixed).to_vec()];
+        let outputs = Op::Conv(conv.clone()).output_shapes(&[&images, &weights]).unwrap();
+        assert_eq!(outputs[0][2..], [Dim::Fixed(2), Dim::Fixed(4)]);
         let mut found = Vec::new();
         window(&conv, &maps, [4, 5], [0, 3], &mut found);
         assert_eq!(found, [0.0, 0.0, 4.0, 0.0, 9.0, 0.0, 0.0, 0.0, 24.0, 0.0, 29.0, 0.0]);
