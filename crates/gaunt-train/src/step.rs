@@ -18,20 +18,21 @@ pub struct Step {
 }
 
 impl Step {
-    /// Computes the gradients of the batch, and moves the parameters unless the loss is not a finite number.
+    /// Computes the gradients of the batch, and moves the parameters unless the loss is not a finite number. A teacher comes with
+    /// the images that it sees: those of the batch, perhaps at another size.
     ///
     /// # Errors
-    /// If the batch does not fit the network or the teacher, or the device fails.
+    /// If the images do not fit the network or the teacher, or the device fails.
     pub fn take(
         &self,
         network: &mut Network,
-        teacher: Option<&mut Network>,
+        teacher: Option<(&mut Network, &Batch)>,
         optimizer: &mut Optimizer,
         batch: &Batch,
     ) -> Result<StepOutcome, TrainError> {
         let Distillation { temperature, weight } = self.distillation;
         let teacher_logits = match teacher {
-            Some(teacher) => Some(teacher.logits(&batch.images, batch.len())?),
+            Some((teacher, view)) => Some(teacher.logits(&view.images, view.len())?),
             None => None,
         };
         let teacher = teacher_logits.as_ref().map(|logits| Teacher { logits, temperature, weight });

@@ -124,7 +124,8 @@ pub struct TrainOutcome {
     pub epochs: Vec<EpochMetrics>,
 }
 
-/// Trains `network` on `training`, with `teacher` if there is one, and looks at `validation` after each epoch.
+/// Trains `network` on `training`, with `teacher` if there is one, and looks at `validation` after each epoch. While images grow the teacher
+/// sees them at their own size, for which it was trained.
 ///
 /// The outcome is a function of network, data and options: the number of threads, interruptions and resumes leave no
 /// trace in it. If the loss stops being a finite number, the run returns to a state at most 50 steps back and goes
@@ -215,6 +216,8 @@ struct Run<'a> {
     training: &'a Arc<Dataset>,
     /// Of the images at the size of the epoch.
     loader: Loader,
+    /// Of the same images at their own size, for the teacher, while those of the epoch are smaller.
+    views: Option<Loader>,
     size: [usize; 2],
     optimizer: Optimizer,
     state: State,
@@ -230,9 +233,6 @@ impl<'a> Run<'a> {
         training: &'a Arc<Dataset>,
         options: &'a TrainOptions,
     ) -> Result<Self, TrainError> {
-        if options.growth.is_some() && teacher.is_some() {
-            return Err(TrainError::Options("a teacher cannot follow images that grow".into()));
-        }
         let size = full_size(training);
         let loader = loader(training, options, size)?;
         let lengths = network.parameters().iter().map(|parameter| network.parameter(parameter.value).len());
@@ -241,7 +241,9 @@ impl<'a> Run<'a> {
             return Err(TrainError::Options("there are no images to train on".into()));
         }
         let (state, snapshot, written) = (State::default(), Checkpoint::new(), Instant::now());
-        let mut run = Self { network, teacher, options, training, loader, size, optimizer, state, snapshot, written };
+        let views = None;
+        let mut run =
+            Self { network, teacher, options, training, loader, views, size, optimizer, state, snapshot, written };
         run.snapshot = run.checkpoint();
         Ok(run)
     }
@@ -269,9 +271,11 @@ impl<'a> Run<'a> {
         let (epoch, steps) = (self.epoch(), self.loader.steps());
         self.grow(epoch)?;
         let first = self.state.step as usize - epoch * steps;
+        let mut views = self.views.as_ref().map(|views| views.epoch(epoch, first));
         for (step, batch) in (first + 1..).zip(self.loader.epoch(epoch, first)) {
             let rate = self.rate();
-            let Some(loss) = self.step(&batch, rate)? else { return Ok(Pass::Diverged) };
+            let view = views.as_mut().and_then(Iterator::next);
+            let Some(loss) = self.step(&batch, view.as_ref(), rate)? else { return Ok(Pass::Diverged) };
             progress.on_step(self.state.step, self.total_steps(), loss);
             if step == steps {
                 let metrics = self.finish_epoch(epoch + 1, rate);
@@ -288,11 +292,11 @@ impl<'a> Run<'a> {
         Ok(Pass::Stopped)
     }
 
-    /// One step of training; its loss, or nothing if it is not a finite number.
-    fn step(&mut self, batch: &Batch, rate: f32) -> Result<Option<f64>, TrainError> {
+    /// One step of training, of which the teacher sees `view` if there is one; its loss, or nothing if it is not a finite number.
+    fn step(&mut self, batch: &Batch, view: Option<&Batch>, rate: f32) -> Result<Option<f64>, TrainError> {
         let TrainOptions { weight_decay, smoothing, distillation, .. } = *self.options;
         let step = Step { rate, weight_decay, smoothing, distillation };
-        let teacher = self.teacher.as_deref_mut();
+        let teacher = self.teacher.as_deref_mut().map(|teacher| (teacher, view.unwrap_or(batch)));
         let StepOutcome { loss, correct } = step.take(self.network, teacher, &mut self.optimizer, batch)?;
         if !loss.is_finite() {
             return Ok(None);
@@ -323,6 +327,9 @@ impl<'a> Run<'a> {
         self.network.resize_images(size)?;
         if size != self.size {
             self.loader = loader(self.training, self.options, size)?;
+            let full = full_size(self.training);
+            let differs = self.teacher.is_some() && size != full;
+            self.views = if differs { Some(loader(self.training, self.options, full)?) } else { None };
             self.size = size;
         }
         Ok(())

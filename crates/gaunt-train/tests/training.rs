@@ -204,6 +204,25 @@ fn a_student_comes_closer_to_its_teacher() {
 }
 
 #[test]
+fn a_teacher_sees_images_at_their_own_size_while_they_grow() {
+    let graph = digits_graph();
+    let (mut teacher, mut student) =
+        (Network::new(&graph, &Device::flex()).unwrap(), Network::new(&graph, &Device::flex()).unwrap());
+    let mut options = TrainOptions { rate: 0.0, epochs: 2, ..digits_options() };
+    (options.distillation.weight, options.weight_decay) = (1.0, 0.0);
+    // The student is the teacher's double, and learns nothing: it differs by what it sees.
+    let mut divergences = |growth| {
+        let (options, mut listener) = (TrainOptions { growth, ..options.clone() }, Listener::default());
+        train(&mut student, Some(&mut teacher), &digits(Split::Train), None, &options, &mut listener).unwrap();
+        listener.epochs.iter().map(|epoch| epoch.loss).collect::<Vec<f64>>()
+    };
+    let same = divergences(None);
+    let grown = divergences(Some(Growth { first: 4, share: 0.5 }));
+    assert!(grown[0] > 1.3 * same[0], "{grown:?}, with images of the same size {same:?}");
+    assert_eq!(grown[1], same[1], "at their own size the images are the same");
+}
+
+#[test]
 fn a_checkpoint_names_its_arrays_for_people() {
     let mut checkpoint = Checkpoint::new();
     let network = Network::new(&digits_graph(), &Device::flex()).unwrap();

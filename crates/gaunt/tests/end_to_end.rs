@@ -129,3 +129,19 @@ fn a_network_can_be_trained_on_all_images() {
     assert!(all["test"].is_number(), "{all}");
     assert!(place.fail(&format!("{train} 1 -o none.safetensors"), 2).contains("below 1"));
 }
+
+#[test]
+fn a_student_learns_from_a_teacher_that_knows_its_images() {
+    let place = Workplace::with_lenet5();
+    let train = "train --arch resnet20 --data digits --epochs 4 --batch 64 --rate 0.1 --seed 7 --json --out student.safetensors --force";
+    // The labels have no part in this loss.
+    let student = json(&place.succeed(&format!("{train} --teacher lenet5.safetensors --teacher-share 1")));
+    assert!(student["test"].as_f64().unwrap() > 50.0, "{student}");
+
+    place.succeed("export lenet5.safetensors -o lenet5.onnx");
+    let fails = |flags: &str, status| place.fail(&format!("{train} {flags}"), status);
+    assert!(fails("--teacher lenet5.onnx --size 12", 1).contains("8x8, but the images have 1 of 12x12"));
+    assert!(fails("--teacher lenet5.safetensors --mean 0.1 --std 0.2", 1).contains("leave them out"));
+    assert!(fails("--teacher nowhere.onnx", 1).contains("nowhere.onnx"));
+    assert!(fails("--teacher-share 0.5", 2).contains("--teacher <FILE>"));
+}

@@ -168,6 +168,12 @@ pub struct Train {
     /// Start from these weights instead of random ones (.gaunt, .safetensors or .pth); a classifier of other classes is learnt anew
     #[arg(long, value_name = "FILE")]
     pub init: Option<PathBuf>,
+    /// Learn from the predictions of this network too (.onnx, .gaunt, or .safetensors of `gaunt train`); the normalisation that its file says is taken over
+    #[arg(long, value_name = "FILE")]
+    pub teacher: Option<PathBuf>,
+    /// Share of the teacher in the loss; the rest is the labels'
+    #[arg(long, value_name = "X", default_value_t = 0.9, value_parser = share_or_all, requires = "teacher")]
+    pub teacher_share: f64,
     /// File to write (.safetensors)
     #[arg(short, long, value_name = "FILE")]
     pub out: PathBuf,
@@ -519,6 +525,10 @@ fn not_negative_f64(text: &str) -> Result<f64, String> {
 
 fn share(text: &str) -> Result<f64, String> {
     in_range(text, |x| (0.0..1.0).contains(&x), "from 0 to below 1")
+}
+
+fn share_or_all(text: &str) -> Result<f64, String> {
+    in_range(text, |x| (0.0..=1.0).contains(&x), "from 0 to 1")
 }
 
 fn positive(text: &str) -> Result<f32, String> {

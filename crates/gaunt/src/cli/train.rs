@@ -1,6 +1,7 @@
 //! `gaunt train`: a network of the zoo from scratch.
 
 use std::{
+    path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -16,9 +17,9 @@ use indicatif::ProgressBar;
 use serde::Serialize;
 
 use super::{
-    args::{PrecisionName, Train},
+    args::{Model, PrecisionName, Train},
     data, interrupt, machine,
-    model::{self, INFO_KEY, StateDictInfo},
+    model::{self, INFO_KEY, Loaded, StateDictInfo},
     output, print, progress,
     run_dir::RunDir,
 };
@@ -27,6 +28,8 @@ use super::{
 const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(120);
 /// Share of the epochs in which images grow, if they do.
 const GROWING: f64 = 0.7;
+/// Softness of a teacher's predictions.
+const TEMPERATURE: f32 = 3.0;
 
 #[derive(Serialize)]
 struct Config {
@@ -41,6 +44,8 @@ struct Config {
     smoothing: f64,
     first_size: Option<u32>,
     cutout: u32,
+    teacher: Option<String>,
+    teacher_share: f64,
     turns: bool,
     validation: f64,
     precision: PrecisionName,
@@ -89,12 +94,20 @@ pub fn train_to_file(args: &Train, device: &Device) -> Result<Report> {
     let training = Arc::new(read(Split::Train)?);
     let validation = if args.validation > 0.0 { Some(read(Split::Val)?) } else { None };
     let shape = training.shape();
-    let normalization = match data::from_flags(&args.data.input, shape[0])? {
-        Some(normalization) => normalization,
-        None => source.default_normalization(shape[0]).unwrap_or_else(|| Normalization::measure(&training)),
+    let teacher = args.teacher.as_deref().map(|path| teacher(path, args, &training)).transpose()?;
+    let taught = teacher.as_ref().and_then(|teacher| teacher.normalization.clone());
+    let normalization = match (data::from_flags(&args.data.input, shape[0])?, taught) {
+        (Some(flags), Some(taught)) if flags != taught => {
+            bail!(
+                "the teacher was trained with another normalisation than --mean and --std say; leave them out to use its own"
+            )
+        }
+        (Some(normalization), _) | (None, Some(normalization)) => normalization,
+        (None, None) => source.default_normalization(shape[0]).unwrap_or_else(|| Normalization::measure(&training)),
     };
     let graph = initial(args, training.classes().len(), shape)?;
-    let mut network = train_graph(args, &graph, &training, validation.as_ref(), &normalization, device)?;
+    let (images, teacher) = ((&training, validation.as_ref()), teacher.map(|teacher| teacher.graph));
+    let mut network = train_graph(args, &graph, teacher.as_ref(), images, &normalization, device)?;
     let trained = network.to_graph();
     output::write(&args.out, &state_dict(args, &trained, shape, &normalization)?, args.run.force)?;
     let mut top1 = |images: &Dataset| -> Result<f64> { Ok(evaluate(&mut network, images, &normalization)?.top1) };
@@ -119,11 +132,27 @@ fn initial(args: &Train, classes: usize, shape: [usize; 3]) -> Result<Graph> {
     Ok(graph)
 }
 
+/// A network to learn from, which must know the images and their classes.
+fn teacher(path: &Path, args: &Train, training: &Dataset) -> Result<Loaded> {
+    let at = || format!("teacher {}", path.display());
+    let loaded = model::load(&Model { model: path.to_path_buf(), arch: None }, &args.data.input).with_context(at)?;
+    let (wanted, [channels, height, width]) = (data::input_shape(&loaded.graph).with_context(at)?, training.shape());
+    if wanted != [channels, height, width] {
+        let [wanted_channels, wanted_height, wanted_width] = wanted;
+        bail!(
+            "{}: takes {wanted_channels} channels of {wanted_height}x{wanted_width}, but the images have {channels} of {height}x{width}",
+            at()
+        );
+    }
+    data::check_classes(training, &loaded.graph, &args.data.data).with_context(at)?;
+    Ok(loaded)
+}
+
 fn train_graph(
     args: &Train,
     graph: &Graph,
-    training: &Arc<Dataset>,
-    validation: Option<&Dataset>,
+    teacher: Option<&Graph>,
+    (training, validation): (&Arc<Dataset>, Option<&Dataset>),
     normalization: &Normalization,
     device: &Device,
 ) -> Result<Network> {
@@ -139,6 +168,8 @@ fn train_graph(
         smoothing: args.smoothing,
         first_size: args.first_size,
         cutout: args.cutout,
+        teacher: args.teacher.as_ref().map(|path| path.display().to_string()),
+        teacher_share: args.teacher_share,
         turns: args.run.turns,
         validation: args.validation,
         precision: args.run.precision.resolved(args.run.machine.device),
@@ -154,7 +185,7 @@ fn train_graph(
         schedule: Schedule::OneCycle { rise: args.warm_up },
         weight_decay: args.decay,
         smoothing: args.smoothing as f32,
-        distillation: Distillation { temperature: 1.0, weight: 0.0 },
+        distillation: Distillation { temperature: TEMPERATURE, weight: args.teacher_share as f32 },
         seed: args.run.seed,
         normalization: normalization.clone(),
         augment: Augment { cutout: args.cutout as usize, ..args.run.augment(&args.data.data, height.min(width)) },
@@ -165,10 +196,12 @@ fn train_graph(
             resume: args.run.resume,
         }),
     };
-    let mut network = Network::new(graph, device)?;
-    network.set_precision(args.run.precision.resolve(args.run.machine.device));
+    let compiled = |graph| -> Result<Network> {
+        Ok(Network::new(graph, device)?.with_precision(args.run.precision.resolve(args.run.machine.device)))
+    };
+    let (mut network, mut teacher) = (compiled(graph)?, teacher.map(compiled).transpose()?);
     let mut terminal = Terminal { bar: progress::spinner("training"), run_dir };
-    let outcome = gaunt_train::train(&mut network, None, training, validation, &options, &mut terminal)?;
+    let outcome = gaunt_train::train(&mut network, teacher.as_mut(), training, validation, &options, &mut terminal)?;
     terminal.bar.finish_and_clear();
     if outcome.stopped {
         bail!("interrupted; the state is saved, go on with the same command and --resume");

@@ -128,7 +128,8 @@ fn plain_steps(
     let mut optimizer = Optimizer::new(algorithm, lengths);
     let mut clock = Clock::start(args.steps as usize);
     for batch in batches.iter().cycle().take(clock.steps()) {
-        let loss = STEP.take(&mut network, teacher.as_mut(), &mut optimizer, batch)?.loss;
+        let loss =
+            STEP.take(&mut network, teacher.as_mut().map(|teacher| (teacher, batch)), &mut optimizer, batch)?.loss;
         ensure!(loss.is_finite(), "the loss stopped being a number, and steps without an update do not count");
         clock.tick();
     }
