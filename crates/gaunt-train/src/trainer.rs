@@ -209,6 +209,22 @@ fn loader(training: &Arc<Dataset>, options: &TrainOptions, size: [usize; 2]) -> 
     Ok(Loader::new(&images, options)?)
 }
 
+/// Fails if the network cannot take a size that images will have: an hour later would be too late.
+fn check_growth(network: &mut Network, growth: Growth, epochs: usize, full: [usize; 2]) -> Result<(), TrainError> {
+    let mut sizes: Vec<[usize; 2]> = (0..epochs).map(|epoch| growth.size(epoch, epochs, full)).collect();
+    sizes.dedup();
+    let fits = sizes.into_iter().try_for_each(|[height, width]| {
+        network.resize_images([height, width]).map_err(|error| {
+            let first = growth.first;
+            TrainError::Options(format!(
+                "images that grow from {first} pixels come to {height}x{width}, which the network does not take ({error}); begin at another size"
+            ))
+        })
+    });
+    network.resize_images(full)?;
+    fits
+}
+
 struct Run<'a> {
     network: &'a mut Network,
     teacher: Option<&'a mut Network>,
@@ -234,6 +250,9 @@ impl<'a> Run<'a> {
         options: &'a TrainOptions,
     ) -> Result<Self, TrainError> {
         let size = full_size(training);
+        if let Some(growth) = options.growth {
+            check_growth(network, growth, options.epochs, size)?;
+        }
         let loader = loader(training, options, size)?;
         let lengths = network.parameters().iter().map(|parameter| network.parameter(parameter.value).len());
         let optimizer = Optimizer::new(options.algorithm, lengths);

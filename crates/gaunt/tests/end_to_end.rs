@@ -145,3 +145,10 @@ fn a_student_learns_from_a_teacher_that_knows_its_images() {
     assert!(fails("--teacher nowhere.onnx", 1).contains("nowhere.onnx"));
     assert!(fails("--teacher-share 0.5", 2).contains("--teacher <FILE>"));
 }
+
+#[test]
+fn sizes_of_growing_images_that_do_not_fit_are_refused_before_the_training() {
+    let place = Workplace::new();
+    let refused = place.fail("train --arch resnet20 --data digits --epochs 4 --first-size 6 -o out.safetensors", 1);
+    assert!(refused.contains("6x6, which the network does not take"), "{refused}");
+}

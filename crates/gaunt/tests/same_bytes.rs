@@ -39,7 +39,8 @@ fn killed_and_resumed_runs_leave_no_trace() {
                 }
             }
             if let Some(status) = child.try_wait().unwrap() {
-                assert!(status.success());
+                let said = String::from_utf8_lossy(&place.read("said.log")).into_owned();
+                assert!(status.success(), "{compress} after {kills} kills: {status}: {said}");
                 break;
             }
             child.kill().unwrap();

@@ -40,9 +40,10 @@ impl Workplace {
         self.command(line).output().unwrap()
     }
 
-    /// Starts `gaunt` with the words of `line`.
+    /// Starts `gaunt` with the words of `line`; what it says goes to `said.log`.
     pub fn start(&self, line: &str) -> Child {
-        self.command(line).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+        let said = fs::File::create(self.path("said.log")).unwrap();
+        self.command(line).stdout(Stdio::null()).stderr(said).spawn().unwrap()
     }
 
     /// Runs `gaunt`, which must succeed; returns its standard output.
