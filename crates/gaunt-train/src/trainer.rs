@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use gaunt_data::{Augment, Batch, Dataset, Loader, LoaderOptions, Normalization};
+use gaunt_data::{Augment, Batch, Dataset, Epoch, Loader, LoaderOptions, Normalization};
 
 use crate::{
     Checkpoint, Growth, Network, Parameter, Step, StepOutcome, TrainError, evaluate,
@@ -232,8 +232,6 @@ struct Run<'a> {
     training: &'a Arc<Dataset>,
     /// Of the images at the size of the epoch.
     loader: Loader,
-    /// Of the same images at their own size, for the teacher, while those of the epoch are smaller.
-    views: Option<Loader>,
     size: [usize; 2],
     optimizer: Optimizer,
     state: State,
@@ -260,9 +258,7 @@ impl<'a> Run<'a> {
             return Err(TrainError::Options("there are no images to train on".into()));
         }
         let (state, snapshot, written) = (State::default(), Checkpoint::new(), Instant::now());
-        let views = None;
-        let mut run =
-            Self { network, teacher, options, training, loader, views, size, optimizer, state, snapshot, written };
+        let mut run = Self { network, teacher, options, training, loader, size, optimizer, state, snapshot, written };
         run.snapshot = run.checkpoint();
         Ok(run)
     }
@@ -290,7 +286,7 @@ impl<'a> Run<'a> {
         let (epoch, steps) = (self.epoch(), self.loader.steps());
         self.grow(epoch)?;
         let first = self.state.step as usize - epoch * steps;
-        let mut views = self.views.as_ref().map(|views| views.epoch(epoch, first));
+        let mut views = self.views(epoch, first)?;
         for (step, batch) in (first + 1..).zip(self.loader.epoch(epoch, first)) {
             let rate = self.rate();
             let view = views.as_mut().and_then(Iterator::next);
@@ -309,6 +305,15 @@ impl<'a> Run<'a> {
             }
         }
         Ok(Pass::Stopped)
+    }
+
+    /// The batches of an epoch at the images' own size, for the teacher, while the network's are smaller.
+    fn views(&self, epoch: usize, first: usize) -> Result<Option<Epoch>, TrainError> {
+        let full = full_size(self.training);
+        if self.teacher.is_none() || self.size == full {
+            return Ok(None);
+        }
+        Ok(Some(loader(self.training, self.options, full)?.epoch(epoch, first)))
     }
 
     /// One step of training, of which the teacher sees `view` if there is one; its loss, or nothing if it is not a finite number.
@@ -346,9 +351,6 @@ impl<'a> Run<'a> {
         self.network.resize_images(size)?;
         if size != self.size {
             self.loader = loader(self.training, self.options, size)?;
-            let full = full_size(self.training);
-            let differs = self.teacher.is_some() && size != full;
-            self.views = if differs { Some(loader(self.training, self.options, full)?) } else { None };
             self.size = size;
         }
         Ok(())
