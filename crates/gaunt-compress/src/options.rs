@@ -111,8 +111,6 @@ impl fmt::Display for Method {
     }
 }
 
-/// Softness of the teacher's predictions.
-pub(crate) const TEMPERATURE: f32 = 3.0;
 /// Share of distillation in the loss; the rest is the labels'.
 pub(crate) const DISTILLATION: f32 = 1.0;
 /// Peak rate of the latent weights, in steps of their layer's quantiser.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use gaunt_data::{Batch, Dataset};
 use gaunt_graph::{Graph, ValueId, rewrite::Survivors};
 use gaunt_train::{
-    Checkpoint, Device, Network, Target, Teacher, evaluate,
+    Checkpoint, Device, Network, Target, Teacher, TrainError, evaluate,
     optim::{Algorithm, Optimizer},
     profile,
     schedule::Schedule,
@@ -62,6 +62,8 @@ pub struct Run<'a> {
     pub(crate) network: Network,
     /// The dense network, which loses nothing.
     pub(crate) teacher: Network,
+    /// Another one whose predictions are learnt too.
+    second_teacher: Option<Network>,
     pub(crate) layers: Vec<Layer>,
     /// Of each layer, once it is measured for the file of a network that is not trained.
     pub(crate) feedback: Vec<Option<Feedback>>,
@@ -128,6 +130,7 @@ impl<'a> Run<'a> {
             device: device.clone(),
             network,
             teacher,
+            second_teacher: None,
             layers,
             others,
             optimizer,
@@ -156,6 +159,30 @@ impl<'a> Run<'a> {
             if options.epochs == 0 { run.controller.target(1.0, 0.0) } else { run.controller.target(0.0, 1.0) };
         run.solve(target);
         Ok(run)
+    }
+
+    /// Lets the network learn from another one too: from the mean of its logits and those of the dense network.
+    ///
+    /// # Errors
+    /// If the other network cannot run. [`train`](Self::train) fails if it does not tell as many classes apart.
+    pub fn learn_from(&mut self, graph: &Graph) -> Result<(), CompressError> {
+        self.second_teacher = Some(Network::new(graph, &self.device)?.with_precision(self.options.precision));
+        Ok(())
+    }
+
+    /// What the network is to predict for a batch.
+    fn wanted(&mut self, batch: &Batch) -> Result<Vec<f32>, CompressError> {
+        let mut logits = self.teacher.logits(&batch.images, batch.labels.len())?;
+        if let Some(second) = &mut self.second_teacher {
+            let others = second.logits(&batch.images, batch.labels.len())?;
+            if others.len() != logits.len() {
+                let reason =
+                    format!("the second teacher gave {} logits, but the dense network {}", others.len(), logits.len());
+                return Err(TrainError::Target(reason).into());
+            }
+            logits.iter_mut().zip(others).for_each(|(logit, other)| *logit = (*logit + other) / 2.0);
+        }
+        Ok(logits)
     }
 
     /// Top-1 of the dense network on the validation split, in per cent.
@@ -252,8 +279,8 @@ impl<'a> Run<'a> {
     /// One step of training; returns its loss.
     fn learn(&mut self, batch: &Batch) -> Result<f64, CompressError> {
         self.assign();
-        let logits = self.teacher.logits(&batch.images, batch.labels.len())?;
-        let teacher = Teacher { logits: &logits, temperature: TEMPERATURE, weight: DISTILLATION };
+        let logits = self.wanted(batch)?;
+        let teacher = Teacher { logits: &logits, temperature: Teacher::TEMPERATURE, weight: DISTILLATION };
         let target = Target { labels: &batch.labels, smoothing: 0.0, teacher: Some(teacher) };
         let loss = self.network.gradients(batch, &target)?.loss;
         if loss.is_finite() {

@@ -9,8 +9,6 @@ use gaunt_graph::{Graph, ValueId};
 use gaunt_train::{Device, Network, Target, Teacher, TrainError};
 use rand::{RngExt, SeedableRng, rngs::ChaCha8Rng};
 
-use crate::options::TEMPERATURE;
-
 /// A logit that makes a one-hot teacher.
 const CERTAIN: f32 = 1e5;
 
@@ -37,10 +35,10 @@ pub fn fisher(
         for row in logits.chunks_mut(classes) {
             draw_one_hot(row, rng.random());
         }
-        let drawn = Teacher { logits: &logits, temperature: TEMPERATURE, weight: 1.0 };
+        let drawn = Teacher { logits: &logits, temperature: Teacher::TEMPERATURE, weight: 1.0 };
         network.gradients(&batch, &Target { labels: &batch.labels, smoothing: 0.0, teacher: Some(drawn) })?;
         // The loss carries the squared temperature; its curvature at the teacher's own prediction does not.
-        let scale = (count as f32).powi(2) / TEMPERATURE.powi(2);
+        let scale = (count as f32).powi(2) / Teacher::TEMPERATURE.powi(2);
         for (sum, &weight) in sums.iter_mut().zip(weights) {
             for (sum, gradient) in sum.iter_mut().zip(network.gradient(weight)) {
                 *sum += gradient * gradient * scale;
@@ -57,7 +55,7 @@ pub fn fisher(
 /// Replaces logits by those of a class drawn from their softened distribution; `uniform` is in `0..1`.
 fn draw_one_hot(logits: &mut [f32], uniform: f64) {
     let largest = logits.iter().fold(f32::NEG_INFINITY, |a, &b| a.max(b));
-    let odds = |logit: f32| f64::from((logit - largest) / TEMPERATURE).exp();
+    let odds = |logit: f32| f64::from((logit - largest) / Teacher::TEMPERATURE).exp();
     let total: f64 = logits.iter().map(|&logit| odds(logit)).sum();
     let mut left = uniform * total;
     let drawn = logits.iter().position(|&logit| {
@@ -78,7 +76,7 @@ mod tests {
     fn classes_are_drawn_in_proportion() {
         let mut counts = [0; 3];
         for i in 0..1000 {
-            let mut logits = [0.0, TEMPERATURE * 2f32.ln(), f32::NEG_INFINITY];
+            let mut logits = [0.0, Teacher::TEMPERATURE * 2f32.ln(), f32::NEG_INFINITY];
             draw_one_hot(&mut logits, f64::from(i) / 1000.0);
             counts[logits.iter().position(|&l| l == CERTAIN).unwrap()] += 1;
         }

@@ -31,6 +31,11 @@ pub struct Teacher<'a> {
     pub weight: f32,
 }
 
+impl Teacher<'_> {
+    /// A temperature that is right for images of few classes, where nothing else is known.
+    pub const TEMPERATURE: f32 = 3.0;
+}
+
 impl<'a> Target<'a> {
     /// Plain cross entropy against labels.
     pub fn labels(labels: &'a [usize]) -> Self {

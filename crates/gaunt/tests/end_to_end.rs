@@ -147,6 +147,24 @@ fn a_student_learns_from_a_teacher_that_knows_its_images() {
 }
 
 #[test]
+fn a_compression_learns_from_a_second_teacher() {
+    let place = Workplace::with_lenet5();
+    let compress = "compress lenet5.safetensors --data digits --target-ratio 15 --epochs 1 --batch 64";
+    place.succeed(&format!("{compress} -o alone.gaunt"));
+    place.succeed("train --arch resnet20 --data digits --epochs 1 --batch 64 -o resnet20.safetensors");
+    let taught = json(&place.succeed(&format!("{compress} --teacher resnet20.safetensors -o taught.gaunt --json")));
+    assert!(taught["file_ratio"].as_f64().unwrap() >= 15.0, "{taught}");
+    // The network itself says nothing new.
+    place.succeed(&format!("{compress} --teacher lenet5.safetensors -o itself.gaunt"));
+    assert_eq!(place.read("itself.gaunt"), place.read("alone.gaunt"));
+    assert_ne!(place.read("taught.gaunt"), place.read("alone.gaunt"));
+
+    let fails = |flags: &str| place.fail(&format!("{compress} -o none.gaunt {flags}"), 1);
+    assert!(fails("--teacher nowhere.onnx").contains("nowhere.onnx"));
+    assert!(fails("--teacher resnet20.safetensors --mean 0.1 --std 0.2").contains("another normalisation"));
+}
+
+#[test]
 fn sizes_of_growing_images_that_do_not_fit_are_refused_before_the_training() {
     let place = Workplace::new();
     let refused = place.fail("train --arch resnet20 --data digits --epochs 4 --first-size 6 -o out.safetensors", 1);

@@ -249,6 +249,9 @@ pub struct Compress {
     /// file)
     #[arg(long, value_name = "NAME", default_value = "joint", value_parser = preset)]
     pub method: Preset,
+    /// Learn from the predictions of this network too, in the mean with the network's own (.onnx, .gaunt, or .safetensors of `gaunt train`)
+    #[arg(long, value_name = "FILE")]
+    pub teacher: Option<PathBuf>,
     /// Wishes for single layers, in TOML (keep dense, floor the bits)
     #[arg(long, value_name = "FILE")]
     pub layers: Option<PathBuf>,

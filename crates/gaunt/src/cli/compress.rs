@@ -1,8 +1,8 @@
 //! `gaunt compress`: from a trained network to one small file within a budget.
 
-use std::{fs, sync::Arc, time::Instant};
+use std::{fs, path::Path, sync::Arc, time::Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use gaunt_compress::{
     Budget, CompressError, Method, Metrics, Observer, Options, Outcome, Overrides, Run, Snapshot, TrainingData,
 };
@@ -23,7 +23,7 @@ use super::{
     output, print, progress,
     run_dir::{Resumed, RunDir},
     table::table,
-    verify,
+    teacher, verify,
 };
 
 /// Which golden input files get.
@@ -45,6 +45,7 @@ struct Config {
     batch: u32,
     effort: EffortName,
     method: String,
+    teacher: Option<String>,
     layers: String,
     turns: bool,
     precision: PrecisionName,
@@ -114,6 +115,7 @@ pub fn compress_to_file(args: &Compress, loaded: &Loaded, device: &Device) -> Re
     data::check_classes(&train, graph, source)?;
     let options = options(args, loaded, &normalization, &train)?;
     let config = config(args, loaded, &options)?;
+    let teacher = args.teacher.as_deref().map(|path| second_teacher(path, args, &train, &normalization)).transpose()?;
     let (run_dir, resumed) = RunDir::open(&args.run, &args.out, &config)?;
     let validation = data::read(source, Split::Val, shape)?;
     let data = TrainingData { train: Arc::new(train), validation: Arc::new(validation) };
@@ -121,7 +123,7 @@ pub fn compress_to_file(args: &Compress, loaded: &Loaded, device: &Device) -> Re
     let mut observer = Terminal::new(run_dir);
     let outcome = match args.method {
         Preset::Int8 => gaunt_compress::store(graph, &data, &options, device, &mut observer)?,
-        Preset::Coded(_) => train_codes(graph, &data, &options, device, resumed, &mut observer)?,
+        Preset::Coded(_) => train_codes(graph, teacher.as_ref(), (&data, &options), device, resumed, &mut observer)?,
     };
     observer.bar.finish_and_clear();
 
@@ -144,16 +146,28 @@ pub fn compress_to_file(args: &Compress, loaded: &Loaded, device: &Device) -> Re
     })
 }
 
+/// Another network to learn from, which must take images as the first one does.
+fn second_teacher(path: &Path, args: &Compress, train: &Dataset, normalization: &Normalization) -> Result<Graph> {
+    let Loaded { graph, normalization: own, .. } = teacher::load(path, &args.data, train)?;
+    if own.is_some_and(|own| own != *normalization) {
+        bail!("teacher {}: was trained with another normalisation than the network", path.display());
+    }
+    Ok(graph)
+}
+
 /// Trains codes, from a checkpoint if there is one, to the graph of the file.
 fn train_codes(
     graph: &Graph,
-    data: &TrainingData,
-    options: &Options,
+    teacher: Option<&Graph>,
+    (data, options): (&TrainingData, &Options),
     device: &Device,
     resumed: Option<Resumed>,
     observer: &mut Terminal,
 ) -> Result<Outcome> {
     let mut run = Run::new(graph, data, options, device, observer)?;
+    if let Some(teacher) = teacher {
+        run.learn_from(teacher)?;
+    }
     if let Some(resumed) = resumed {
         run.restore(resumed.latest)?;
         run.restore_best(resumed.best)?;
@@ -258,6 +272,7 @@ fn config(args: &Compress, loaded: &Loaded, options: &Options) -> Result<Config>
         batch: args.batch,
         effort: args.effort,
         method: args.method.to_string(),
+        teacher: args.teacher.as_ref().map(|path| path.display().to_string()),
         layers: args.layers.as_ref().map(fs::read_to_string).transpose()?.unwrap_or_default(),
         turns: args.run.turns,
         precision: args.run.precision.resolved(args.run.machine.device),
@@ -287,7 +302,7 @@ fn evaluate_file(
     let written: Graph = model::load_gaunt(&args.out)?.graph;
     let again = predict(&written, validation, normalization, "checking the written file")?;
     if let Some(image) = again.iter().zip(&outcome.predictions).position(|(now, then)| now != then) {
-        anyhow::bail!(
+        bail!(
             "{}: the file as read back classifies validation image {image} otherwise than the trainer did",
             args.out.display()
         );

@@ -20,6 +20,7 @@ mod report;
 mod run;
 mod run_dir;
 mod table;
+mod teacher;
 mod train;
 mod verify;
 

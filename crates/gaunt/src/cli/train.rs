@@ -1,7 +1,6 @@
 //! `gaunt train`: a network of the zoo from scratch.
 
 use std::{
-    path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -10,26 +9,25 @@ use anyhow::{Context, Result, bail};
 use gaunt_data::{Augment, Dataset, Normalization, OpenOptions, Split, Validation, open_split};
 use gaunt_graph::{Graph, weights, zoo};
 use gaunt_train::{
-    Checkpoints, Device, Distillation, EpochMetrics, Growth, Network, Precision, Progress, TrainOptions, evaluate,
-    optim::Algorithm, schedule::Schedule,
+    Checkpoints, Device, Distillation, EpochMetrics, Growth, Network, Precision, Progress, Teacher, TrainOptions,
+    evaluate, optim::Algorithm, schedule::Schedule,
 };
 use indicatif::ProgressBar;
 use serde::Serialize;
 
 use super::{
-    args::{Model, PrecisionName, Train},
+    args::{PrecisionName, Train},
     data, interrupt, machine,
-    model::{self, INFO_KEY, Loaded, StateDictInfo},
+    model::{self, INFO_KEY, StateDictInfo},
     output, print, progress,
     run_dir::RunDir,
+    teacher,
 };
 
 /// Time between checkpoints.
 const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(120);
 /// Share of the epochs in which images grow, if they do.
 const GROWING: f64 = 0.7;
-/// Softness of a teacher's predictions.
-const TEMPERATURE: f32 = 3.0;
 
 #[derive(Serialize)]
 struct Config {
@@ -94,7 +92,7 @@ pub fn train_to_file(args: &Train, device: &Device) -> Result<Report> {
     let training = Arc::new(read(Split::Train)?);
     let validation = if args.validation > 0.0 { Some(read(Split::Val)?) } else { None };
     let shape = training.shape();
-    let teacher = args.teacher.as_deref().map(|path| teacher(path, args, &training)).transpose()?;
+    let teacher = args.teacher.as_deref().map(|path| teacher::load(path, &args.data, &training)).transpose()?;
     let taught = teacher.as_ref().and_then(|teacher| teacher.normalization.clone());
     let normalization = match (data::from_flags(&args.data.input, shape[0])?, taught) {
         (Some(flags), Some(taught)) if flags != taught => {
@@ -130,22 +128,6 @@ fn initial(args: &Train, classes: usize, shape: [usize; 3]) -> Result<Graph> {
         }
     }
     Ok(graph)
-}
-
-/// A network to learn from, which must know the images and their classes.
-fn teacher(path: &Path, args: &Train, training: &Dataset) -> Result<Loaded> {
-    let at = || format!("teacher {}", path.display());
-    let loaded = model::load(&Model { model: path.to_path_buf(), arch: None }, &args.data.input).with_context(at)?;
-    let (wanted, [channels, height, width]) = (data::input_shape(&loaded.graph).with_context(at)?, training.shape());
-    if wanted != [channels, height, width] {
-        let [wanted_channels, wanted_height, wanted_width] = wanted;
-        bail!(
-            "{}: takes {wanted_channels} channels of {wanted_height}x{wanted_width}, but the images have {channels} of {height}x{width}",
-            at()
-        );
-    }
-    data::check_classes(training, &loaded.graph, &args.data.data).with_context(at)?;
-    Ok(loaded)
 }
 
 fn train_graph(
@@ -185,7 +167,7 @@ fn train_graph(
         schedule: Schedule::OneCycle { rise: args.warm_up },
         weight_decay: args.decay,
         smoothing: args.smoothing as f32,
-        distillation: Distillation { temperature: TEMPERATURE, weight: args.teacher_share as f32 },
+        distillation: Distillation { temperature: Teacher::TEMPERATURE, weight: args.teacher_share as f32 },
         seed: args.run.seed,
         normalization: normalization.clone(),
         augment: Augment { cutout: args.cutout as usize, ..args.run.augment(&args.data.data, height.min(width)) },

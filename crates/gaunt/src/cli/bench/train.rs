@@ -8,7 +8,7 @@ use gaunt_data::{Augment, Batch, Dataset, Normalization};
 use gaunt_format::Metadata;
 use gaunt_graph::{Graph, zoo};
 use gaunt_train::{
-    Device, Distillation, Isa, Network, Step,
+    Device, Distillation, Isa, Network, Step, Teacher,
     optim::{Algorithm, Optimizer},
 };
 use rand::{Rng, SeedableRng, rngs::ChaCha8Rng};
@@ -35,7 +35,7 @@ const STEP: Step = Step {
     rate: 1e-3,
     weight_decay: 5e-4,
     smoothing: 0.0,
-    distillation: Distillation { temperature: 3.0, weight: 1.0 },
+    distillation: Distillation { temperature: Teacher::TEMPERATURE, weight: 1.0 },
 };
 /// How small a compression makes the network, and so how many of its codes are zero.
 const RATIO: f64 = 12.0;
