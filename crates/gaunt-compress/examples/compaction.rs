@@ -74,6 +74,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         seed: 0,
         normalization,
         augment: Augment { pad_crop: 4, flip: true, ..Augment::NONE },
+        views: None,
         metadata: Metadata::default(),
     };
     let mut clock = Clock::default();

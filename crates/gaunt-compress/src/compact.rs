@@ -38,7 +38,7 @@ impl Run<'_> {
         observer.notice(&format!(
             "{} dead channels have left the network; a step takes {:.1} % of the multiplications of the first one",
             dead.count(),
-            100.0 * work(&graph) / work(&self.teacher.to_graph())
+            100.0 * work(&graph) / work(&self.teachers.dense.to_graph())
         ));
         Ok(())
     }
@@ -64,7 +64,7 @@ impl Run<'_> {
 
     /// Starts again from the dense weights of these channels, with nothing learnt but the quantiser's steps.
     pub(crate) fn expand(&mut self, survivors: Survivors) -> Result<(), CompressError> {
-        let mut graph = self.teacher.to_graph();
+        let mut graph = self.teachers.dense.to_graph();
         if !survivors.fit(&graph) {
             return Err(CompressError::Mismatch("it has other channels".into()));
         }
@@ -110,38 +110,16 @@ pub(crate) fn from_integers(mut integers: &[u64]) -> Result<Survivors, CompressE
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use gaunt_data::{Augment, OpenOptions, Source, Split, open_split};
     use gaunt_graph::zoo::{Arch, build};
-    use gaunt_train::{Device, Precision};
+    use gaunt_train::Device;
 
     use super::*;
-    use crate::{Budget, Effort, Method, Options, TrainingData};
-
-    /// Listens to nobody.
-    struct Deaf;
-
-    impl Observer for Deaf {}
+    use crate::testing::{Deaf, digits, options};
 
     /// Empties every third filter, and what reads it, of a network with batch norm and a residual trunk.
     #[test]
     fn logits_and_the_next_codes_stay() {
-        let split = |split| Arc::new(open_split(&Source::Digits, split, &OpenOptions::default()).unwrap());
-        let data = TrainingData { train: split(Split::Train), validation: split(Split::Val) };
-        let options = Options {
-            budget: Budget { ratio: Some(20.0), ..Budget::default() },
-            method: Method::Joint,
-            overrides: Default::default(),
-            epochs: 1,
-            effort: Effort::default(),
-            batch: 64,
-            precision: Precision::Fp32,
-            seed: 3,
-            normalization: Source::Digits.default_normalization(1).unwrap(),
-            augment: Augment::NONE,
-            metadata: Default::default(),
-        };
+        let (data, options) = (digits(), options());
         let graph = build(Arch::Resnet20, 10, [1, 8, 8], 0).unwrap();
         let mut run = Run::new(&graph, &data, &options, &Device::flex(), &mut Deaf).unwrap();
         run.train(&mut Deaf).unwrap();

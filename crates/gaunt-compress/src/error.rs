@@ -27,6 +27,18 @@ pub enum CompressError {
         /// How often.
         rollbacks: u32,
     },
+    /// Predictions for more views than memory should hold.
+    #[error(
+        "a teacher's predictions for {views} views of each image take {bytes} bytes, more than {limit}; ask for fewer views, or for new ones in each epoch"
+    )]
+    Views {
+        /// Views of each image.
+        views: usize,
+        /// Bytes for all predictions.
+        bytes: usize,
+        /// Most that are kept.
+        limit: usize,
+    },
     /// A checkpoint of something else.
     #[error("the checkpoint does not belong to this run: {0}; start again without --resume")]
     Mismatch(String),

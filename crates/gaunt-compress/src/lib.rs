@@ -34,6 +34,9 @@ mod run;
 mod sensitivity;
 mod size;
 mod start;
+mod teachers;
+#[cfg(test)]
+mod testing;
 
 pub use budget::{Budget, ByteSize, ByteSizeError};
 pub use dense::store;

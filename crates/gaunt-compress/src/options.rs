@@ -1,6 +1,6 @@
 //! What a compression can be told, and the constants that won the experiments in `docs/experiments.md`.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, num::NonZeroUsize, str::FromStr};
 
 use gaunt_data::{Augment, DataError, Loader, LoaderOptions, Normalization};
 use gaunt_format::Metadata;
@@ -31,6 +31,9 @@ pub struct Options {
     pub normalization: Normalization,
     /// Augmentation of training images.
     pub augment: Augment,
+    /// Views of each training image, which come back after as many epochs; the teachers predict each once. None shows new ones in each
+    /// epoch, which the teachers predict step by step.
+    pub views: Option<NonZeroUsize>,
     /// What the file will say beside the graph; its bytes count.
     pub metadata: Metadata,
 }
@@ -43,6 +46,7 @@ impl Options {
             seed: self.seed,
             normalization: self.normalization.clone(),
             augment: self.augment,
+            views: self.views,
             drop_last: true,
         };
         Loader::new(&data.train, options)

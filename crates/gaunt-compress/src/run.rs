@@ -5,7 +5,7 @@ use std::sync::Arc;
 use gaunt_data::{Batch, Dataset};
 use gaunt_graph::{Graph, ValueId, rewrite::Survivors};
 use gaunt_train::{
-    Checkpoint, Device, Network, Target, Teacher, TrainError, evaluate,
+    Checkpoint, Device, Network, Target, Teacher, evaluate,
     optim::{Algorithm, Optimizer},
     profile,
     schedule::Schedule,
@@ -20,6 +20,7 @@ use crate::{
     quantizer::Layer,
     size::SizeModel,
     start,
+    teachers::Teachers,
 };
 
 /// Images to train on and images to steer by.
@@ -60,10 +61,7 @@ pub struct Run<'a> {
     pub(crate) data: &'a TrainingData,
     pub(crate) device: Device,
     pub(crate) network: Network,
-    /// The dense network, which loses nothing.
-    pub(crate) teacher: Network,
-    /// Another one whose predictions are learnt too.
-    second_teacher: Option<Network>,
+    pub(crate) teachers: Teachers,
     pub(crate) layers: Vec<Layer>,
     /// Of each layer, once it is measured for the file of a network that is not trained.
     pub(crate) feedback: Vec<Option<Feedback>>,
@@ -129,8 +127,7 @@ impl<'a> Run<'a> {
             data,
             device: device.clone(),
             network,
-            teacher,
-            second_teacher: None,
+            teachers: Teachers::new(teacher, options.views.map_or(0, |views| views.get().min(options.epochs as usize))),
             layers,
             others,
             optimizer,
@@ -166,23 +163,8 @@ impl<'a> Run<'a> {
     /// # Errors
     /// If the other network cannot run. [`train`](Self::train) fails if it does not tell as many classes apart.
     pub fn learn_from(&mut self, graph: &Graph) -> Result<(), CompressError> {
-        self.second_teacher = Some(Network::new(graph, &self.device)?.with_precision(self.options.precision));
+        self.teachers.join(Network::new(graph, &self.device)?.with_precision(self.options.precision));
         Ok(())
-    }
-
-    /// What the network is to predict for a batch.
-    fn wanted(&mut self, batch: &Batch) -> Result<Vec<f32>, CompressError> {
-        let mut logits = self.teacher.logits(&batch.images, batch.labels.len())?;
-        if let Some(second) = &mut self.second_teacher {
-            let others = second.logits(&batch.images, batch.labels.len())?;
-            if others.len() != logits.len() {
-                let reason =
-                    format!("the second teacher gave {} logits, but the dense network {}", others.len(), logits.len());
-                return Err(TrainError::Target(reason).into());
-            }
-            logits.iter_mut().zip(others).for_each(|(logit, other)| *logit = (*logit + other) / 2.0);
-        }
-        Ok(logits)
     }
 
     /// Top-1 of the dense network on the validation split, in per cent.
@@ -200,12 +182,16 @@ impl<'a> Run<'a> {
         let total = self.total_steps();
         let mut rollbacks = 0;
         while self.step < total {
-            let (epoch, first) = (self.step / per_epoch, self.step % per_epoch);
-            for batch in loader.epoch(epoch as usize, first as usize) {
+            let (epoch, first) = ((self.step / per_epoch) as usize, (self.step % per_epoch) as usize);
+            if !self.teachers.look_ahead(&loader, epoch, observer)? {
+                self.keep(observer)?;
+                return Err(CompressError::Interrupted);
+            }
+            for batch in loader.epoch(epoch, first) {
                 if self.step.is_multiple_of(RESIZE_STEPS) {
                     self.look_around(observer)?;
                 }
-                let loss = self.learn(&batch)?;
+                let loss = self.learn(&batch, loader.view(epoch))?;
                 if self.losses.diverges(loss) {
                     rollbacks += 1;
                     self.roll_back(rollbacks, observer)?;
@@ -230,13 +216,7 @@ impl<'a> Run<'a> {
             self.compact(observer)?;
         }
         if interrupted || self.last_good.is_none() || self.step.is_multiple_of(SNAPSHOT_STEPS) || due {
-            // Two at a time would be several times the network.
-            self.last_good = None;
-            let snapshot = self.snapshot();
-            if self.step > 0 {
-                observer.save(Snapshot::Latest, &snapshot)?;
-            }
-            self.last_good = Some(snapshot);
+            self.keep(observer)?;
         }
         if interrupted {
             return Err(CompressError::Interrupted);
@@ -244,6 +224,18 @@ impl<'a> Run<'a> {
         let progress = self.step as f64 / self.total_steps().max(1) as f64;
         let target = self.controller.target(progress, f64::from(self.rate()));
         self.steer(target);
+        Ok(())
+    }
+
+    /// Keeps the state to go back to, or to go on from.
+    fn keep(&mut self, observer: &mut dyn Observer) -> Result<(), CompressError> {
+        // Two at a time would be several times the network.
+        self.last_good = None;
+        let snapshot = self.snapshot();
+        if self.step > 0 {
+            observer.save(Snapshot::Latest, &snapshot)?;
+        }
+        self.last_good = Some(snapshot);
         Ok(())
     }
 
@@ -276,10 +268,10 @@ impl<'a> Run<'a> {
         self.layers.iter().map(|layer| layer.rate.bits).sum()
     }
 
-    /// One step of training; returns its loss.
-    fn learn(&mut self, batch: &Batch) -> Result<f64, CompressError> {
+    /// One step of training, with the view of the batch if views come back; returns its loss.
+    fn learn(&mut self, batch: &Batch, view: Option<usize>) -> Result<f64, CompressError> {
         self.assign();
-        let logits = self.wanted(batch)?;
+        let logits = self.teachers.wanted(batch, view)?;
         let teacher = Teacher { logits: &logits, temperature: Teacher::TEMPERATURE, weight: DISTILLATION };
         let target = Target { labels: &batch.labels, smoothing: 0.0, teacher: Some(teacher) };
         let loss = self.network.gradients(batch, &target)?.loss;
@@ -365,7 +357,7 @@ impl<'a> Run<'a> {
             Method::Uniform => {
                 let weights = self.original_weights();
                 for layer in &mut self.layers {
-                    let share = wanted * self.teacher.parameter(layer.weight).len() as f64 / weights as f64;
+                    let share = wanted * self.teachers.dense.parameter(layer.weight).len() as f64 / weights as f64;
                     layer.step_factor *= factor(layer.rate.bits, share);
                 }
             }
@@ -387,7 +379,7 @@ impl<'a> Run<'a> {
 
     /// Weights that are compressed, dead or alive.
     fn original_weights(&self) -> usize {
-        self.layers.iter().map(|layer| self.teacher.parameter(layer.weight).len()).sum()
+        self.layers.iter().map(|layer| self.teachers.dense.parameter(layer.weight).len()).sum()
     }
 
     fn evaluate(&mut self, observer: &mut dyn Observer) -> Result<(), CompressError> {
@@ -593,7 +585,53 @@ impl Losses {
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroUsize;
+
+    use gaunt_graph::zoo::{Arch, build};
+    use gaunt_train::CheckpointError;
+
     use super::*;
+    use crate::testing::{Deaf, digits, options};
+
+    /// Stops a run while its teacher is asked about one view too many.
+    struct Impatient {
+        views: usize,
+        state: Option<Checkpoint>,
+    }
+
+    impl Observer for Impatient {
+        fn phase(&mut self, name: &str) {
+            self.views = self.views.saturating_sub(usize::from(name.contains("view")));
+        }
+        fn save(&mut self, _: Snapshot, checkpoint: &Checkpoint) -> Result<(), CheckpointError> {
+            self.state = Some(checkpoint.clone());
+            Ok(())
+        }
+        fn interrupted(&self) -> bool {
+            self.views == 0
+        }
+    }
+
+    #[test]
+    fn a_run_that_was_stopped_while_its_teacher_was_asked_leaves_no_trace() {
+        let (data, mut options, device) = (digits(), options(), Device::flex());
+        (options.views, options.epochs) = (NonZeroUsize::new(2), 3);
+        let graph = build(Arch::Lenet5, 10, [1, 8, 8], 0).unwrap();
+        let run = || Run::new(&graph, &data, &options, &device, &mut Deaf).unwrap();
+        let mut undisturbed = run();
+        undisturbed.train(&mut Deaf).unwrap();
+
+        let mut observer = Impatient { views: 2, state: None };
+        let stopped = run().train(&mut observer).unwrap_err();
+        assert!(matches!(stopped, CompressError::Interrupted), "{stopped}");
+        let mut resumed = run();
+        resumed.restore(observer.state.unwrap()).unwrap();
+        assert_eq!(resumed.step, resumed.steps_per_epoch());
+        resumed.train(&mut Deaf).unwrap();
+        for (resumed, undisturbed) in resumed.layers.iter().zip(&undisturbed.layers) {
+            assert_eq!(resumed.latent, undisturbed.latent);
+        }
+    }
 
     #[test]
     fn losses_diverge_when_not_finite_or_far_off() {

@@ -59,6 +59,7 @@ fn options(method: Method) -> Options {
         seed: 3,
         normalization: Source::Digits.default_normalization(1).unwrap(),
         augment: Augment::NONE,
+        views: None,
         metadata: Metadata::default(),
     }
 }

@@ -18,6 +18,7 @@
 //!     seed: 7,
 //!     normalization: normalization.clone(),
 //!     augment: source.default_augment(height.min(width)),
+//!     views: None,
 //!     drop_last: true,
 //! };
 //! let loader = Loader::new(&Arc::new(splits.train), options)?;

@@ -1,5 +1,7 @@
 //! Shuffled, augmented, normalised batches, prepared beside the training.
 
+use std::num::NonZeroUsize;
+use std::ops::Range;
 use std::panic;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
@@ -67,6 +69,9 @@ pub struct LoaderOptions {
     pub normalization: Normalization,
     /// How images are varied.
     pub augment: Augment,
+    /// How many views there are of each image: those of the first epochs come back in the later ones, in another order, so
+    /// that what is costly to know of them need be found once. None draws new ones in each epoch.
+    pub views: Option<NonZeroUsize>,
     /// Leave out what remains when the images do not fill the last batch.
     pub drop_last: bool,
 }
@@ -98,6 +103,11 @@ impl Loader {
         Ok(Self { dataset: dataset.clone(), options, table })
     }
 
+    /// Images of the data set.
+    pub fn images(&self) -> usize {
+        self.dataset.len()
+    }
+
     /// Batches in an epoch.
     pub fn steps(&self) -> usize {
         let (images, batch) = (self.dataset.len(), self.options.batch_size);
@@ -106,12 +116,28 @@ impl Loader {
 
     /// The batches of `epoch` from `first_step` (both counted from 0) to the end, prepared on a thread of their own.
     pub fn epoch(&self, epoch: usize, first_step: usize) -> Epoch {
-        let remaining = self.steps().saturating_sub(first_step);
+        self.prepare(epoch, first_step..self.steps(), Self::order)
+    }
+
+    /// All images in the order of the data set, as `epoch` shows them if [views](LoaderOptions::views) come back. The last batch may be
+    /// partial.
+    pub fn in_order(&self, epoch: usize) -> Epoch {
+        let steps = self.dataset.len().div_ceil(self.options.batch_size);
+        self.prepare(epoch, 0..steps, |loader, _| (0..loader.dataset.len()).collect())
+    }
+
+    /// The view that `epoch` shows of each image, if views come back.
+    pub fn view(&self, epoch: usize) -> Option<usize> {
+        self.options.views.map(|views| epoch % views)
+    }
+
+    fn prepare(&self, epoch: usize, steps: Range<usize>, order: fn(&Self, usize) -> Vec<usize>) -> Epoch {
+        let remaining = steps.len();
         let (sender, batches) = sync_channel(DEPTH);
         let loader = self.clone();
         let worker = thread::spawn(move || {
-            let order = loader.order(epoch);
-            for step in first_step..first_step + remaining {
+            let order = order(&loader, epoch);
+            for step in steps {
                 // The receiver is gone when the epoch was dropped before its end.
                 if sender.send(loader.batch(&order, epoch, step)).is_err() {
                     break;
@@ -133,17 +159,22 @@ impl Loader {
         let LoaderOptions { batch_size, seed, augment, .. } = self.options;
         let first = step * batch_size;
         let indices = order[first..order.len().min(first + batch_size)].to_vec();
-        let mut crops = generator(seed, Purpose::Crop { epoch });
-        // Each image takes 64 bits, two words of the generator.
-        crops.set_word_pos(2 * first as u128);
-        let mut holes = generator(seed, Purpose::Cutout { epoch });
-        holes.set_word_pos(2 * first as u128);
+        let view = self.view(epoch);
+        let draws = view.unwrap_or(epoch);
+        let mut crops = generator(seed, Purpose::Crop { epoch: draws });
+        let mut holes = generator(seed, Purpose::Cutout { epoch: draws });
         let mut mirrors = generator(seed, Purpose::Mirror);
+        let mut turns = first..;
         Batch::gather(&self.dataset, indices, |index, image, out| {
+            let turn = turns.next().unwrap_or_default();
+            // Each image takes 64 bits, two words of the generator: those of its turn, or its own if they are to come back.
+            let place = if view.is_some() { index } else { turn };
+            crops.set_word_pos(2 * place as u128);
             mirrors.set_word_pos(index as u128);
-            let mirrored = (mirrors.next_u32() as usize ^ epoch) & 1 == 1;
+            let mirrored = (mirrors.next_u32() as usize ^ draws) & 1 == 1;
             augment.view(crops.next_u64(), mirrored).apply(image, shape, &self.table, out);
             if augment.cutout > 0 {
+                holes.set_word_pos(2 * place as u128);
                 augment.hole(holes.next_u64(), [shape[1], shape[2]]).apply(shape, out);
             }
         })

@@ -1,8 +1,9 @@
 //! Training batches: what they hold, and that nothing but data, options, epoch and step decides it.
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use gaunt_data::{Augment, Batch, DataError, Dataset, Loader, LoaderOptions, Normalization, Split};
+use gaunt_data::{Augment, Batch, DataError, Dataset, Epoch, Loader, LoaderOptions, Normalization, Split};
 use gaunt_data::{OpenOptions, Source, open_split};
 
 fn digits() -> Arc<Dataset> {
@@ -16,6 +17,7 @@ fn options() -> LoaderOptions {
         seed: 7,
         normalization: Normalization::new(vec![0.0], vec![1.0 / 255.0]).unwrap(),
         augment: Augment { pad_crop: 1, flip: true, ..Augment::NONE },
+        views: None,
         drop_last: false,
     }
 }
@@ -98,6 +100,29 @@ fn an_image_is_mirrored_every_other_epoch() {
     let close = |(value, &byte): (&f32, &u8)| (value - f32::from(byte)).abs() < 1e-3;
     let plain = even.iter().filter(|(index, image)| image.iter().zip(data.image(*index)).all(close)).count();
     assert!((120..240).contains(&plain), "about half of 360 begin mirrored, {plain} do not");
+}
+
+#[test]
+fn views_come_back_in_another_order() {
+    let augment = Augment { pad_crop: 1, flip: true, cutout: 3, ..Augment::NONE };
+    let loader = loader(|options| (options.views, options.augment) = (NonZeroUsize::new(3), augment));
+    let images = |batches: Epoch| {
+        let (mut order, mut images) = (Vec::new(), vec![Vec::new(); 360]);
+        for batch in batches {
+            for (&index, image) in batch.indices.iter().zip(batch.images.chunks(64)) {
+                images[index] = image.to_vec();
+            }
+            order.extend(batch.indices);
+        }
+        (order, images)
+    };
+    assert_eq!([0, 1, 2, 3, 7].map(|epoch| loader.view(epoch)), [0, 1, 2, 0, 1].map(Some));
+    let (first, again, other) = (images(loader.epoch(1, 0)), images(loader.epoch(4, 0)), images(loader.epoch(2, 0)));
+    assert_eq!(first.1, again.1);
+    assert_ne!(first.0, again.0);
+    assert_ne!(first.1, other.1);
+    assert_eq!(images(loader.in_order(4)), ((0..360).collect(), first.1));
+    assert_eq!(loader.epoch(4, 5).next(), loader.epoch(4, 0).nth(5));
 }
 
 #[test]

@@ -204,6 +204,7 @@ fn loader(training: &Arc<Dataset>, options: &TrainOptions, size: [usize; 2]) -> 
         seed: options.seed,
         normalization: options.normalization.clone(),
         augment: Augment { pad_crop: scaled(pad_crop), cutout: scaled(cutout), ..options.augment },
+        views: None,
         drop_last: training.len() > options.batch_size,
     };
     Ok(Loader::new(&images, options)?)

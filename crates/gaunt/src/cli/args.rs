@@ -1,6 +1,6 @@
 //! What the command line takes: plain values, without side effects.
 
-use std::{fmt, path::PathBuf};
+use std::{fmt, num::NonZeroUsize, path::PathBuf};
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum, error::ErrorKind};
 use gaunt_compress::{ByteSize, Effort, Method, UnknownMethod};
@@ -252,6 +252,10 @@ pub struct Compress {
     /// Learn from the predictions of this network too, in the mean with the network's own (.onnx, .gaunt, or .safetensors of `gaunt train`)
     #[arg(long, value_name = "FILE")]
     pub teacher: Option<PathBuf>,
+    /// Views of each training image, which come back after as many epochs; teachers predict each once, which makes later steps
+    /// faster [default: new ones in each epoch]
+    #[arg(long, value_name = "N")]
+    pub views: Option<NonZeroUsize>,
     /// Wishes for single layers, in TOML (keep dense, floor the bits)
     #[arg(long, value_name = "FILE")]
     pub layers: Option<PathBuf>,
@@ -311,17 +315,26 @@ fn preset(name: &str) -> Result<Preset, String> {
 }
 
 impl Compress {
-    /// Whether there is a budget, if the method needs one.
+    /// Whether there is a budget if the method needs one, and training if flags are about it.
     ///
     /// # Errors
-    /// What clap would say of a flag that is missing.
-    pub fn check_budget(&self) -> Result<(), clap::Error> {
+    /// What clap would say of a flag that is missing, or of flags that exclude each other.
+    pub fn check(&self) -> Result<(), clap::Error> {
         let budget = self.target_size.is_some() || self.target_ratio.is_some() || self.max_drop.is_some();
-        if budget || self.method == Preset::Int8 {
-            return Ok(());
+        if !budget && self.method != Preset::Int8 {
+            let text = "a budget is needed: --target-size, --target-ratio or --max-drop, one or several";
+            return Err(Cli::command().error(ErrorKind::MissingRequiredArgument, text));
         }
-        let text = "a budget is needed: --target-size, --target-ratio or --max-drop, one or several";
-        Err(Cli::command().error(ErrorKind::MissingRequiredArgument, text))
+        if (self.teacher.is_some() || self.views.is_some()) && !self.trains() {
+            let text = "--teacher and --views are for training, but --method int8 and --epochs 0 train nothing: leave out the one or the other";
+            return Err(Cli::command().error(ErrorKind::ArgumentConflict, text));
+        }
+        Ok(())
+    }
+
+    /// Whether anything is trained.
+    pub fn trains(&self) -> bool {
+        self.method != Preset::Int8 && self.epochs > 0
     }
 }
 
@@ -554,15 +567,21 @@ mod tests {
     }
 
     #[test]
-    fn compress_needs_a_budget() {
+    fn compress_needs_a_budget_and_some_flags_need_training() {
         let check = |flags: &[&str]| {
             let line = ["gaunt", "compress", "m.onnx", "--data", "digits", "-o", "m.gaunt"];
             let Verb::Compress(args) = Cli::try_parse_from(line.iter().chain(flags)).unwrap().verb else { panic!() };
-            args.check_budget().map_err(|error| error.to_string())
+            args.check().map_err(|error| error.to_string())
         };
         assert!(check(&[]).unwrap_err().contains("--max-drop"));
         assert!(check(&["--method", "uniform"]).is_err());
         assert_eq!(check(&["--method", "int8"]), Ok(()));
         assert_eq!(check(&["--max-drop", "1"]), Ok(()));
+        for of_training in [["--teacher", "t.onnx"], ["--views", "4"]] {
+            let with = |flags: [&str; 2]| check(&[&["--max-drop", "1"], &of_training[..], &flags].concat());
+            assert_eq!(with(["--epochs", "1"]), Ok(()));
+            assert!(with(["--epochs", "0"]).unwrap_err().contains("train nothing"));
+            assert!(with(["--method", "int8"]).unwrap_err().contains("train nothing"));
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! `gaunt compress`: from a trained network to one small file within a budget.
 
-use std::{fs, path::Path, sync::Arc, time::Instant};
+use std::{fs, num::NonZeroUsize, path::Path, sync::Arc, time::Instant};
 
 use anyhow::{Context, Result, bail};
 use gaunt_compress::{
@@ -46,6 +46,8 @@ struct Config {
     effort: EffortName,
     method: String,
     teacher: Option<String>,
+    teacher_bytes: Option<u64>,
+    views: Option<NonZeroUsize>,
     layers: String,
     turns: bool,
     precision: PrecisionName,
@@ -108,14 +110,15 @@ pub fn compress_to_file(args: &Compress, loaded: &Loaded, device: &Device) -> Re
     let source = &args.data.data;
     let graph = &loaded.graph;
     let shape = data::input_shape(graph)?;
-    let normalization = data::normalization(&args.data.input, loaded, source, shape)?;
     // A finished run leaves its output; going on with it is not overwriting it.
     output::check(&args.out, args.run.force)?;
     let train = data::read(source, Split::Train, shape)?;
     data::check_classes(&train, graph, source)?;
+    let known = loaded.normalization.as_ref();
+    let normalization = data::normalization(&args.data.input, known, source, shape[0], || Ok(&train))?;
     let options = options(args, loaded, &normalization, &train)?;
-    let config = config(args, loaded, &options)?;
     let teacher = args.teacher.as_deref().map(|path| second_teacher(path, args, &train, &normalization)).transpose()?;
+    let config = config(args, loaded, teacher.as_ref(), &options)?;
     let (run_dir, resumed) = RunDir::open(&args.run, &args.out, &config)?;
     let validation = data::read(source, Split::Val, shape)?;
     let data = TrainingData { train: Arc::new(train), validation: Arc::new(validation) };
@@ -138,7 +141,7 @@ pub fn compress_to_file(args: &Compress, loaded: &Loaded, device: &Device) -> Re
         out: args.out.display().to_string(),
         met: outcome.holds
             && options.budget.holds(loaded.original_parameters(), bytes.len(), outcome.dense - outcome.after_tuning),
-        trained: args.method != Preset::Int8 && args.epochs > 0,
+        trained: args.trains(),
         validation: Validation { original: dense, before_tuning, after_tuning },
         test,
         file,
@@ -147,18 +150,18 @@ pub fn compress_to_file(args: &Compress, loaded: &Loaded, device: &Device) -> Re
 }
 
 /// Another network to learn from, which must take images as the first one does.
-fn second_teacher(path: &Path, args: &Compress, train: &Dataset, normalization: &Normalization) -> Result<Graph> {
-    let Loaded { graph, normalization: own, .. } = teacher::load(path, &args.data, train)?;
-    if own.is_some_and(|own| own != *normalization) {
+fn second_teacher(path: &Path, args: &Compress, train: &Dataset, normalization: &Normalization) -> Result<Loaded> {
+    let teacher = teacher::load(path, &args.data, train)?;
+    if teacher.normalization.as_ref().is_some_and(|own| own != normalization) {
         bail!("teacher {}: was trained with another normalisation than the network", path.display());
     }
-    Ok(graph)
+    Ok(teacher)
 }
 
 /// Trains codes, from a checkpoint if there is one, to the graph of the file.
 fn train_codes(
     graph: &Graph,
-    teacher: Option<&Graph>,
+    teacher: Option<&Loaded>,
     (data, options): (&TrainingData, &Options),
     device: &Device,
     resumed: Option<Resumed>,
@@ -166,7 +169,7 @@ fn train_codes(
 ) -> Result<Outcome> {
     let mut run = Run::new(graph, data, options, device, observer)?;
     if let Some(teacher) = teacher {
-        run.learn_from(teacher)?;
+        run.learn_from(&teacher.graph)?;
     }
     if let Some(resumed) = resumed {
         run.restore(resumed.latest)?;
@@ -227,6 +230,7 @@ fn options(args: &Compress, loaded: &Loaded, normalization: &Normalization, trai
         seed: args.run.seed,
         normalization: normalization.clone(),
         augment: args.run.augment(&args.data.data, height.min(width)),
+        views: args.views,
         metadata,
     })
 }
@@ -254,10 +258,16 @@ fn recipe(args: &Compress) -> String {
     if let Some(drop) = args.max_drop {
         recipe += &format!(", drop {drop}");
     }
+    if args.teacher.is_some() {
+        recipe += ", second teacher";
+    }
+    if let Some(views) = args.views {
+        recipe += &format!(", {views} views");
+    }
     recipe + &format!(", {} epochs", args.epochs)
 }
 
-fn config(args: &Compress, loaded: &Loaded, options: &Options) -> Result<Config> {
+fn config(args: &Compress, loaded: &Loaded, teacher: Option<&Loaded>, options: &Options) -> Result<Config> {
     Ok(Config {
         version: env!("CARGO_PKG_VERSION"),
         model: args.model.model.display().to_string(),
@@ -273,6 +283,8 @@ fn config(args: &Compress, loaded: &Loaded, options: &Options) -> Result<Config>
         effort: args.effort,
         method: args.method.to_string(),
         teacher: args.teacher.as_ref().map(|path| path.display().to_string()),
+        teacher_bytes: teacher.map(|teacher| teacher.file_bytes),
+        views: args.views,
         layers: args.layers.as_ref().map(fs::read_to_string).transpose()?.unwrap_or_default(),
         turns: args.run.turns,
         precision: args.run.precision.resolved(args.run.machine.device),

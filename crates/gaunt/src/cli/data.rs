@@ -1,10 +1,12 @@
 //! Data sets as a network wants them.
 
+use std::borrow::Borrow;
+
 use anyhow::{Context, Result, bail};
 use gaunt_data::{Dataset, Normalization, OpenOptions, Source, Split, open_split};
 use gaunt_graph::{Dim, Graph};
 
-use super::{args::Input, model::Loaded};
+use super::args::Input;
 
 /// Shape of the images that a graph takes, `[C, H, W]`.
 pub fn input_shape(graph: &Graph) -> Result<[usize; 3]> {
@@ -37,22 +39,24 @@ pub fn read(source: &Source, split: Split, shape: [usize; 3]) -> Result<Dataset>
     open_split(source, split, &options).with_context(|| format!("data {source}"))
 }
 
-/// The normalisation that the flags, the model file or the data set says, in this order.
-pub fn normalization(input: &Input, loaded: &Loaded, source: &Source, shape: [usize; 3]) -> Result<Normalization> {
-    if let Some(normalization) = from_flags(input, shape[0])? {
-        return Ok(normalization);
-    }
-    if let Some(normalization) = &loaded.normalization {
-        return Ok(normalization.clone());
-    }
-    match source.default_normalization(shape[0]) {
+/// The normalisation that the flags, a network's file or the data set says, in this order; else that of the training images, which are
+/// asked for then only.
+pub fn normalization<D: Borrow<Dataset>>(
+    input: &Input,
+    known: Option<&Normalization>,
+    source: &Source,
+    channels: usize,
+    training: impl FnOnce() -> Result<D>,
+) -> Result<Normalization> {
+    let said = from_flags(input, channels)?.or_else(|| known.cloned());
+    match said.or_else(|| source.default_normalization(channels)) {
         Some(normalization) => Ok(normalization),
-        None => Ok(Normalization::measure(&read(source, Split::Train, shape)?)),
+        None => Ok(Normalization::measure(training()?.borrow())),
     }
 }
 
 /// The normalisation of `--mean` and `--std`.
-pub fn from_flags(input: &Input, channels: usize) -> Result<Option<Normalization>> {
+fn from_flags(input: &Input, channels: usize) -> Result<Option<Normalization>> {
     let (Some(mean), Some(std)) = (&input.mean, &input.std) else { return Ok(None) };
     for (flag, numbers) in [("--mean", mean), ("--std", std)] {
         if numbers.len() != channels {

@@ -7,7 +7,7 @@ use gaunt_train::{Device, Network, evaluate};
 use serde::Serialize;
 
 use super::{args::Eval, data, machine, model, model::Loaded, print, progress};
-use gaunt_data::{Dataset, Normalization};
+use gaunt_data::{Dataset, Normalization, Split};
 
 #[derive(Serialize)]
 struct Report {
@@ -26,7 +26,10 @@ pub fn eval(args: &Eval) -> Result<()> {
     let started = Instant::now();
     let loaded = model::load(&args.model, &args.data.input)?;
     let shape = data::input_shape(&loaded.graph)?;
-    let normalization = data::normalization(&args.data.input, &loaded, &args.data.data, shape)?;
+    let normalization =
+        data::normalization(&args.data.input, loaded.normalization.as_ref(), &args.data.data, shape[0], || {
+            data::read(&args.data.data, Split::Train, shape)
+        })?;
     let dataset = data::read(&args.data.data, args.split, shape)?;
     data::check_classes(&dataset, &loaded.graph, &args.data.data)?;
     let predictions = predictions(&loaded, &dataset, &normalization, &device)?;

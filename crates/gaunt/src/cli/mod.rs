@@ -45,7 +45,7 @@ pub fn main() -> ExitCode {
     // clap ends the process with status 2 and a hint if the usage is wrong.
     let cli = Cli::parse();
     if let Verb::Compress(args) = &cli.verb {
-        args.check_budget().unwrap_or_else(|error| error.exit());
+        args.check().unwrap_or_else(|error| error.exit());
     }
     match dispatch(&cli.verb) {
         Ok(Ending::Done) => ExitCode::SUCCESS,

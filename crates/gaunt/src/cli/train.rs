@@ -18,7 +18,7 @@ use serde::Serialize;
 use super::{
     args::{PrecisionName, Train},
     data, interrupt, machine,
-    model::{self, INFO_KEY, StateDictInfo},
+    model::{self, INFO_KEY, Loaded, StateDictInfo},
     output, print, progress,
     run_dir::RunDir,
     teacher,
@@ -43,6 +43,7 @@ struct Config {
     first_size: Option<u32>,
     cutout: u32,
     teacher: Option<String>,
+    teacher_bytes: Option<u64>,
     teacher_share: f64,
     turns: bool,
     validation: f64,
@@ -93,18 +94,15 @@ pub fn train_to_file(args: &Train, device: &Device) -> Result<Report> {
     let validation = if args.validation > 0.0 { Some(read(Split::Val)?) } else { None };
     let shape = training.shape();
     let teacher = args.teacher.as_deref().map(|path| teacher::load(path, &args.data, &training)).transpose()?;
-    let taught = teacher.as_ref().and_then(|teacher| teacher.normalization.clone());
-    let normalization = match (data::from_flags(&args.data.input, shape[0])?, taught) {
-        (Some(flags), Some(taught)) if flags != taught => {
-            bail!(
-                "the teacher was trained with another normalisation than --mean and --std say; leave them out to use its own"
-            )
-        }
-        (Some(normalization), _) | (None, Some(normalization)) => normalization,
-        (None, None) => source.default_normalization(shape[0]).unwrap_or_else(|| Normalization::measure(&training)),
-    };
+    let taught = teacher.as_ref().and_then(|teacher| teacher.normalization.as_ref());
+    let normalization = data::normalization(&args.data.input, taught, source, shape[0], || Ok(&*training))?;
+    if taught.is_some_and(|taught| *taught != normalization) {
+        bail!(
+            "the teacher was trained with another normalisation than --mean and --std say; leave them out to use its own"
+        );
+    }
     let graph = initial(args, training.classes().len(), shape)?;
-    let (images, teacher) = ((&training, validation.as_ref()), teacher.map(|teacher| teacher.graph));
+    let images = (&training, validation.as_ref());
     let mut network = train_graph(args, &graph, teacher.as_ref(), images, &normalization, device)?;
     let trained = network.to_graph();
     output::write(&args.out, &state_dict(args, &trained, shape, &normalization)?, args.run.force)?;
@@ -133,7 +131,7 @@ fn initial(args: &Train, classes: usize, shape: [usize; 3]) -> Result<Graph> {
 fn train_graph(
     args: &Train,
     graph: &Graph,
-    teacher: Option<&Graph>,
+    teacher: Option<&Loaded>,
     (training, validation): (&Arc<Dataset>, Option<&Dataset>),
     normalization: &Normalization,
     device: &Device,
@@ -151,6 +149,7 @@ fn train_graph(
         first_size: args.first_size,
         cutout: args.cutout,
         teacher: args.teacher.as_ref().map(|path| path.display().to_string()),
+        teacher_bytes: teacher.map(|teacher| teacher.file_bytes),
         teacher_share: args.teacher_share,
         turns: args.run.turns,
         validation: args.validation,
@@ -181,7 +180,7 @@ fn train_graph(
     let compiled = |graph| -> Result<Network> {
         Ok(Network::new(graph, device)?.with_precision(args.run.precision.resolve(args.run.machine.device)))
     };
-    let (mut network, mut teacher) = (compiled(graph)?, teacher.map(compiled).transpose()?);
+    let (mut network, mut teacher) = (compiled(graph)?, teacher.map(|teacher| compiled(&teacher.graph)).transpose()?);
     let mut terminal = Terminal { bar: progress::spinner("training"), run_dir };
     let outcome = gaunt_train::train(&mut network, teacher.as_mut(), training, validation, &options, &mut terminal)?;
     terminal.bar.finish_and_clear();

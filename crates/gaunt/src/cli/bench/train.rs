@@ -151,6 +151,7 @@ fn compressing_steps(args: &BenchTrain, graph: &Graph, device: &Device) -> Resul
         seed: SEED,
         normalization: normalization()?,
         augment: Augment { pad_crop: args.size as usize / 8, flip: true, ..Augment::NONE },
+        views: None,
         metadata: Metadata::default(),
     };
     let mut run = Run::new(graph, &data, &options, device, &mut clock)?;
