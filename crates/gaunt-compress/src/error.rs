@@ -72,6 +72,8 @@ pub enum Snapshot {
     Latest,
     /// The smallest so far whose accuracy was in budget.
     Best,
+    /// What the teachers predicted so far, for [views](crate::Options::views) that come back. It saves time, and changes nothing.
+    Predictions,
 }
 
 /// Who is told how a compression goes, keeps its snapshots and may stop it. What is not implemented is ignored.

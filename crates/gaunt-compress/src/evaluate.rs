@@ -1,7 +1,5 @@
 //! Accuracy by the runtime's arithmetic: what a `.gaunt` file does on every machine.
 
-//! Accuracy by the runtime's arithmetic: what a `.gaunt` file does on every machine.
-
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use gaunt_data::{Dataset, Normalization};

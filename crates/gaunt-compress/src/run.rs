@@ -121,13 +121,14 @@ impl<'a> Run<'a> {
         let parameters = graph.parameter_count();
         let start = start::bytes(&options.budget, parameters);
         let will_pull = will_pull(options, parameters, &layers);
+        let views = options.views.map_or(0, |views| views.get().min(options.epochs as usize));
         let approach = if will_pull { Approach::BY_PULL } else { Approach::BY_STEPS };
         let mut run = Self {
             options,
             data,
             device: device.clone(),
             network,
-            teachers: Teachers::new(teacher, options.views.map_or(0, |views| views.get().min(options.epochs as usize))),
+            teachers: Teachers::new(teacher, views, data.train.len()),
             layers,
             others,
             optimizer,
@@ -484,6 +485,14 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
+    /// Takes up what the teachers had predicted when a run stopped.
+    ///
+    /// # Errors
+    /// If it is of other images.
+    pub fn restore_predictions(&mut self, checkpoint: Option<Checkpoint>) -> Result<(), CompressError> {
+        checkpoint.map_or(Ok(()), |checkpoint| self.teachers.restore(&checkpoint))
+    }
+
     /// Takes up a snapshot, so that the run goes on as if it had never stopped.
     ///
     /// # Errors
@@ -597,14 +606,16 @@ mod tests {
     struct Impatient {
         views: usize,
         state: Option<Checkpoint>,
+        predictions: Option<Checkpoint>,
     }
 
     impl Observer for Impatient {
         fn phase(&mut self, name: &str) {
             self.views = self.views.saturating_sub(usize::from(name.contains("view")));
         }
-        fn save(&mut self, _: Snapshot, checkpoint: &Checkpoint) -> Result<(), CheckpointError> {
-            self.state = Some(checkpoint.clone());
+        fn save(&mut self, which: Snapshot, checkpoint: &Checkpoint) -> Result<(), CheckpointError> {
+            let to = if which == Snapshot::Predictions { &mut self.predictions } else { &mut self.state };
+            *to = Some(checkpoint.clone());
             Ok(())
         }
         fn interrupted(&self) -> bool {
@@ -621,15 +632,20 @@ mod tests {
         let mut undisturbed = run();
         undisturbed.train(&mut Deaf).unwrap();
 
-        let mut observer = Impatient { views: 2, state: None };
+        let mut observer = Impatient { views: 2, state: None, predictions: None };
         let stopped = run().train(&mut observer).unwrap_err();
         assert!(matches!(stopped, CompressError::Interrupted), "{stopped}");
-        let mut resumed = run();
-        resumed.restore(observer.state.unwrap()).unwrap();
-        assert_eq!(resumed.step, resumed.steps_per_epoch());
-        resumed.train(&mut Deaf).unwrap();
-        for (resumed, undisturbed) in resumed.layers.iter().zip(&undisturbed.layers) {
-            assert_eq!(resumed.latent, undisturbed.latent);
+        let (state, predictions) = (observer.state.unwrap(), observer.predictions);
+        assert!(predictions.is_some());
+        for predictions in [None, predictions] {
+            let mut resumed = run();
+            resumed.restore(state.clone()).unwrap();
+            resumed.restore_predictions(predictions).unwrap();
+            assert_eq!(resumed.step, resumed.steps_per_epoch());
+            resumed.train(&mut Deaf).unwrap();
+            for (resumed, undisturbed) in resumed.layers.iter().zip(&undisturbed.layers) {
+                assert_eq!(resumed.latent, undisturbed.latent);
+            }
         }
     }
 

@@ -4,9 +4,9 @@
 //! back, what was said of them is looked up (Shen and Xing, *A fast knowledge distillation framework for visual recognition*, 2022).
 
 use gaunt_data::{Batch, Loader};
-use gaunt_train::{Network, TrainError};
+use gaunt_train::{Checkpoint, CheckpointError, Network, TrainError};
 
-use crate::{CompressError, Observer};
+use crate::{CompressError, Observer, Snapshot};
 
 /// Most memory for predictions of views, in bytes.
 const MAX_PREDICTIONS: usize = 1 << 30;
@@ -16,19 +16,15 @@ pub(crate) struct Teachers {
     /// The dense network, which loses nothing.
     pub dense: Network,
     second: Option<Network>,
-    /// For each view, what is known of it.
-    views: Vec<Option<Predictions>>,
-}
-
-/// Logits of all training images, `[images, classes]`.
-struct Predictions {
-    logits: Vec<f32>,
-    classes: usize,
+    /// Training images.
+    images: usize,
+    /// For each view the logits of all images, `[images, classes]`, once they are known.
+    views: Vec<Option<Vec<f32>>>,
 }
 
 impl Teachers {
-    pub fn new(dense: Network, views: usize) -> Self {
-        Self { dense, second: None, views: (0..views).map(|_| None).collect() }
+    pub fn new(dense: Network, views: usize, images: usize) -> Self {
+        Self { dense, second: None, images, views: vec![None; views] }
     }
 
     /// Another network whose predictions are learnt too.
@@ -54,8 +50,9 @@ impl Teachers {
     /// Logits for a batch of which the view is given if views come back, `[B, classes]`.
     pub fn wanted(&mut self, batch: &Batch, view: Option<usize>) -> Result<Vec<f32>, CompressError> {
         match view.and_then(|view| self.views[view].as_ref()) {
-            Some(Predictions { logits, classes }) => {
-                Ok(batch.indices.iter().flat_map(|index| &logits[index * classes..][..*classes]).copied().collect())
+            Some(logits) => {
+                let classes = logits.len() / self.images;
+                Ok(batch.indices.iter().flat_map(|index| &logits[index * classes..][..classes]).copied().collect())
             }
             None => self.predict(batch),
         }
@@ -71,27 +68,59 @@ impl Teachers {
     ) -> Result<bool, CompressError> {
         let Some(view) = loader.view(epoch).filter(|&view| self.views[view].is_none()) else { return Ok(true) };
         observer.phase(&format!("asking the teacher about view {} of {}", view + 1, self.views.len()));
-        let (mut logits, mut images) = (Vec::new(), 0);
+        let mut logits = Vec::new();
         for batch in loader.in_order(view) {
             if observer.interrupted() {
                 return Ok(false);
             }
-            logits.append(&mut self.predict(&batch)?);
-            images += batch.len();
-            self.check_memory(logits.len() / images * loader.images())?;
+            let predicted = self.predict(&batch)?;
+            self.check_memory(predicted.len() / batch.len())?;
+            logits.extend(predicted);
         }
-        self.views[view] = Some(Predictions { classes: logits.len() / images.max(1), logits });
+        self.views[view] = Some(logits);
+        observer.save(Snapshot::Predictions, &self.snapshot())?;
         Ok(true)
     }
 
-    /// Fails if so many logits for each view would take too much memory.
-    fn check_memory(&self, logits: usize) -> Result<(), CompressError> {
-        let bytes = (logits * size_of::<f32>()).saturating_mul(self.views.len());
+    /// What is known of the views.
+    fn snapshot(&self) -> Checkpoint {
+        let mut checkpoint = Checkpoint::new();
+        for (view, logits) in self.views.iter().enumerate() {
+            if let Some(logits) = logits {
+                checkpoint.insert(entry(view), logits.clone());
+            }
+        }
+        checkpoint
+    }
+
+    /// Takes up what was known of the views.
+    pub fn restore(&mut self, checkpoint: &Checkpoint) -> Result<(), CompressError> {
+        for (view, logits) in self.views.iter_mut().enumerate() {
+            *logits = match checkpoint.floats(&entry(view)) {
+                Err(CheckpointError::Missing(_)) => None,
+                found => Some(found?.to_vec()),
+            };
+            if logits.as_ref().is_some_and(|logits| logits.is_empty() || !logits.len().is_multiple_of(self.images)) {
+                return Err(CompressError::Mismatch(format!("`{}` has another length", entry(view))));
+            }
+        }
+        Ok(())
+    }
+
+    /// Fails if logits of so many classes for all images and views take too much memory.
+    fn check_memory(&self, classes: usize) -> Result<(), CompressError> {
+        let numbers = classes.saturating_mul(self.images).saturating_mul(self.views.len());
+        let bytes = numbers.saturating_mul(size_of::<f32>());
         if bytes > MAX_PREDICTIONS {
             return Err(CompressError::Views { views: self.views.len(), bytes, limit: MAX_PREDICTIONS });
         }
         Ok(())
     }
+}
+
+/// Name of the logits of a view in a snapshot.
+fn entry(view: usize) -> String {
+    format!("view.{view}")
 }
 
 #[cfg(test)]
@@ -113,7 +142,7 @@ mod tests {
     fn the_mean_of_both_is_wanted() {
         let batch = digits().validation.batches(32, &options().normalization).unwrap().next().unwrap();
         let predict = |second: Option<Network>| {
-            let mut teachers = Teachers::new(network(10, 0), 0);
+            let mut teachers = Teachers::new(network(10, 0), 0, 0);
             second.into_iter().for_each(|second| teachers.join(second));
             teachers.predict(&batch)
         };
@@ -131,7 +160,8 @@ mod tests {
         let mut options = options();
         (options.views, options.augment) = (NonZeroUsize::new(2), Augment { pad_crop: 1, flip: true, ..Augment::NONE });
         let loader = options.loader(&digits()).unwrap();
-        let mut teachers = Teachers::new(network(10, 0), 2);
+        let images = loader.images();
+        let mut teachers = Teachers::new(network(10, 0), 2, images);
         for epoch in [0, 1, 4, 5] {
             assert!(teachers.look_ahead(&loader, epoch, &mut Deaf).unwrap());
             let batch = loader.epoch(epoch, 3).next().unwrap();
@@ -140,17 +170,20 @@ mod tests {
             assert!(computed.iter().zip(&known).all(|(a, b)| (a - b).abs() < 1e-5), "{computed:?} {known:?}");
         }
         // Another network would be heard, were it asked.
-        teachers.join(network(10, 1));
+        let mut resumed = Teachers::new(network(10, 1), 2, images);
+        resumed.restore(&teachers.snapshot()).unwrap();
         let batch = loader.epoch(6, 0).next().unwrap();
-        assert!(teachers.look_ahead(&loader, 6, &mut Deaf).unwrap());
-        assert_ne!(teachers.wanted(&batch, Some(0)).unwrap(), teachers.predict(&batch).unwrap());
+        assert!(resumed.look_ahead(&loader, 6, &mut Deaf).unwrap());
+        assert_eq!(resumed.wanted(&batch, Some(0)).unwrap(), teachers.wanted(&batch, Some(0)).unwrap());
+        let mut other = Teachers::new(network(10, 0), 2, images + 1);
+        assert!(matches!(other.restore(&teachers.snapshot()), Err(CompressError::Mismatch(_))));
     }
 
     #[test]
     fn predictions_beyond_the_limit_are_refused() {
-        let teachers = Teachers::new(network(10, 0), 8);
-        assert!(teachers.check_memory(45_000 * 10).is_ok());
-        let error = teachers.check_memory(1_281_167 * 1000).unwrap_err();
+        let teachers = Teachers::new(network(10, 0), 8, 1_281_167);
+        assert!(teachers.check_memory(10).is_ok());
+        let error = teachers.check_memory(1000).unwrap_err();
         assert!(error.to_string().contains("8 views"), "{error}");
     }
 }

@@ -174,6 +174,7 @@ fn train_codes(
     if let Some(resumed) = resumed {
         run.restore(resumed.latest)?;
         run.restore_best(resumed.best)?;
+        run.restore_predictions(resumed.predictions)?;
         observer.notice("going on from the checkpoint");
     }
     if let Err(error) = run.train(observer) {
@@ -411,10 +412,7 @@ impl Observer for Terminal {
     }
 
     fn save(&mut self, which: Snapshot, checkpoint: &Checkpoint) -> Result<(), CheckpointError> {
-        match which {
-            Snapshot::Latest => self.run_dir.save_latest(checkpoint),
-            Snapshot::Best => self.run_dir.save_best(checkpoint),
-        }
+        self.run_dir.save(which, checkpoint)
     }
 
     fn interrupted(&self) -> bool {

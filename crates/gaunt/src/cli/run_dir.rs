@@ -7,6 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
+use gaunt_compress::Snapshot;
 use gaunt_train::{Checkpoint, CheckpointError};
 use serde::Serialize;
 
@@ -16,6 +17,9 @@ const CONFIG: &str = "config.json";
 const METRICS: &str = "metrics.jsonl";
 const LATEST: &str = "checkpoint.safetensors";
 const BEST: &str = "best.safetensors";
+const PREDICTIONS: &str = "predictions.safetensors";
+/// What a finished run has no use for.
+const STATES: [&str; 3] = [LATEST, BEST, PREDICTIONS];
 
 /// An open run directory.
 pub struct RunDir {
@@ -30,6 +34,8 @@ pub struct Resumed {
     pub latest: Checkpoint,
     /// The best state in budget, if there was one.
     pub best: Option<Checkpoint>,
+    /// What teachers had predicted, if that is kept.
+    pub predictions: Option<Checkpoint>,
 }
 
 impl RunDir {
@@ -37,13 +43,15 @@ impl RunDir {
     /// `--resume` the saved state comes back, if there is one.
     pub fn open(options: &RunOptions, out: &Path, config: &impl Serialize) -> Result<(Self, Option<Resumed>)> {
         let run_dir = Self::create(options, out, config)?;
-        let (latest, best) = (run_dir.latest(), run_dir.folder.join(BEST));
-        if !latest.exists() {
-            return Ok((run_dir, None));
-        }
-        let best = if best.exists() { Some(Checkpoint::load(&best)?) } else { None };
-        let latest = Checkpoint::load(&latest)?;
-        Ok((run_dir, Some(Resumed { latest, best })))
+        let load = |name| -> Result<Option<Checkpoint>> {
+            let path = run_dir.folder.join(name);
+            Ok(if path.exists() { Some(Checkpoint::load(&path)?) } else { None })
+        };
+        let resumed = match load(LATEST)? {
+            Some(latest) => Some(Resumed { latest, best: load(BEST)?, predictions: load(PREDICTIONS)? }),
+            None => None,
+        };
+        Ok((run_dir, resumed))
     }
 
     /// Opens the folder without reading the saved state.
@@ -64,7 +72,7 @@ impl RunDir {
         if unfinished && options.resume {
             check_config(&folder.join(CONFIG), &config)?;
         } else {
-            for stale in [LATEST, BEST] {
+            for stale in STATES {
                 remove(&folder.join(stale))?;
             }
             metrics.set_len(0).with_context(at)?;
@@ -85,20 +93,19 @@ impl RunDir {
         self.metrics.write_all(&line).with_context(|| format!("{}", self.folder.join(METRICS).display()))
     }
 
-    /// Keeps the newest state.
-    pub fn save_latest(&self, checkpoint: &Checkpoint) -> Result<(), CheckpointError> {
-        checkpoint.save(&self.latest())
-    }
-
-    /// Keeps the best state.
-    pub fn save_best(&self, checkpoint: &Checkpoint) -> Result<(), CheckpointError> {
-        checkpoint.save(&self.folder.join(BEST))
+    /// Keeps a state.
+    pub fn save(&self, which: Snapshot, checkpoint: &Checkpoint) -> Result<(), CheckpointError> {
+        let name = match which {
+            Snapshot::Latest => LATEST,
+            Snapshot::Best => BEST,
+            Snapshot::Predictions => PREDICTIONS,
+        };
+        checkpoint.save(&self.folder.join(name))
     }
 
     /// The run is done: its states are of no more use.
     pub fn finish(&self) -> Result<()> {
-        remove(&self.folder.join(LATEST))?;
-        remove(&self.folder.join(BEST))
+        STATES.into_iter().try_for_each(|state| remove(&self.folder.join(state)))
     }
 }
 
