@@ -82,6 +82,10 @@ pub trait Observer {
     fn phase(&mut self, name: &str) {
         let _ = name;
     }
+    /// So many of the images of the phase are done.
+    fn progressed(&mut self, done: u64, total: u64) {
+        let _ = (done, total);
+    }
     /// A step of training is done.
     fn stepped(&mut self, done: u64, total: u64, loss: f64) {
         let _ = (done, total, loss);

@@ -68,7 +68,7 @@ impl Teachers {
     ) -> Result<bool, CompressError> {
         let Some(view) = loader.view(epoch).filter(|&view| self.views[view].is_none()) else { return Ok(true) };
         observer.phase(&format!("asking the teacher about view {} of {}", view + 1, self.views.len()));
-        let mut logits = Vec::new();
+        let (mut logits, mut done) = (Vec::new(), 0);
         for batch in loader.in_order(view) {
             if observer.interrupted() {
                 return Ok(false);
@@ -76,6 +76,8 @@ impl Teachers {
             let predicted = self.predict(&batch)?;
             self.check_memory(predicted.len() / batch.len())?;
             logits.extend(predicted);
+            done += batch.len();
+            observer.progressed(done as u64, self.images as u64);
         }
         self.views[view] = Some(logits);
         observer.save(Snapshot::Predictions, &self.snapshot())?;

@@ -367,11 +367,26 @@ pub fn text(report: &Report) -> String {
 struct Terminal {
     run_dir: RunDir,
     bar: ProgressBar,
+    /// What the bar is about.
+    phase: String,
 }
+
+/// The phase of the steps.
+const TRAINING: &str = "compressing";
 
 impl Terminal {
     fn new(run_dir: RunDir) -> Self {
-        Self { run_dir, bar: progress::spinner("") }
+        Self { run_dir, bar: progress::spinner(""), phase: String::new() }
+    }
+
+    /// Shows how much of the phase is done, on a bar of its own.
+    fn advance(&mut self, done: u64, total: u64) {
+        if self.bar.length() != Some(total) {
+            self.bar.finish_and_clear();
+            self.bar = progress::bar(total, &self.phase);
+            self.bar.reset_eta();
+        }
+        self.bar.set_position(done);
     }
 }
 
@@ -379,15 +394,18 @@ impl Observer for Terminal {
     fn phase(&mut self, name: &str) {
         self.bar.finish_and_clear();
         self.bar = progress::spinner(name);
+        self.phase = name.to_string();
+    }
+
+    fn progressed(&mut self, done: u64, total: u64) {
+        self.advance(done, total);
     }
 
     fn stepped(&mut self, done: u64, total: u64, loss: f64) {
-        if self.bar.length() != Some(total) {
-            self.bar.finish_and_clear();
-            self.bar = progress::bar(total, "compressing");
-            self.bar.reset_eta();
+        if self.phase != TRAINING {
+            self.phase(TRAINING);
         }
-        self.bar.set_position(done);
+        self.advance(done, total);
         self.bar.set_prefix(format!("loss {loss:.3}"));
     }
 
