@@ -161,8 +161,8 @@ mod tests {
     fn a_view_that_comes_back_is_predicted_once() {
         let mut options = options();
         (options.views, options.augment) = (NonZeroUsize::new(2), Augment { pad_crop: 1, flip: true, ..Augment::NONE });
-        let loader = options.loader(&digits()).unwrap();
-        let images = loader.images();
+        let data = digits();
+        let (loader, images) = (options.loader(&data).unwrap(), data.train.len());
         let mut teachers = Teachers::new(network(10, 0), 2, images);
         for epoch in [0, 1, 4, 5] {
             assert!(teachers.look_ahead(&loader, epoch, &mut Deaf).unwrap());

@@ -103,11 +103,6 @@ impl Loader {
         Ok(Self { dataset: dataset.clone(), options, table })
     }
 
-    /// Images of the data set.
-    pub fn images(&self) -> usize {
-        self.dataset.len()
-    }
-
     /// Batches in an epoch.
     pub fn steps(&self) -> usize {
         let (images, batch) = (self.dataset.len(), self.options.batch_size);
